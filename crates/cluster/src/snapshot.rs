@@ -1,0 +1,94 @@
+//! What is known of the cluster at one moment. Never changed, only replaced.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use penstock_types::annotation::Annotations;
+use penstock_types::{Protocol, RevisionId, Slots, Timeouts};
+
+use crate::Routes;
+
+/// All revisions and routes at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Every revision that may get a request.
+    pub revisions: HashMap<RevisionId, Arc<Revision>>,
+    /// Hosts that this cluster routes itself; empty where an ingress does it.
+    pub routes: Arc<Routes>,
+}
+
+/// One revision, its rules and its pods.
+#[derive(Clone, Debug)]
+pub struct Revision {
+    /// Its key.
+    pub id: RevisionId,
+    /// Service it belongs to; empty if none.
+    pub service: Arc<str>,
+    /// Configuration it was made from; empty if none.
+    pub configuration: Arc<str>,
+    /// Its annotations, from which the autoscaler takes its parameters.
+    pub annotations: Arc<Annotations>,
+    /// Concurrency limit of each pod.
+    pub slots: Slots,
+    /// Time limits of each request.
+    pub timeouts: Timeouts,
+    /// What its pods speak.
+    pub protocol: Protocol,
+    /// Whether any route leads here.
+    pub reachability: Reachability,
+    /// Pods that were last asked for.
+    pub wanted: u32,
+    /// Its pods, ordered by address.
+    pub pods: Arc<[Pod]>,
+    /// Why its pods do not come up, in a phrase for a person; `None` while all is well.
+    pub trouble: Option<Arc<str>>,
+}
+
+impl Revision {
+    /// Pods that take requests now.
+    pub fn ready(&self) -> impl Iterator<Item = &Pod> {
+        self.pods.iter().filter(|pod| pod.phase == Phase::Ready)
+    }
+}
+
+/// Whether traffic can reach a revision (spec/autoscaler.md §3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reachability {
+    /// Not known yet; counts as reachable.
+    #[default]
+    Unknown,
+    /// A route leads here.
+    Reachable,
+    /// No route leads here: bounds below and delays are off.
+    Unreachable,
+}
+
+/// One pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where its queue-proxy listens.
+    pub addr: SocketAddr,
+    /// How far it is.
+    pub phase: Phase,
+    /// When the scale call that brought it was made.
+    pub asked: Instant,
+    /// When its container was started, last.
+    pub started: Option<Instant>,
+    /// When it became ready, last.
+    pub ready: Option<Instant>,
+}
+
+/// How far a pod is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Not ready yet, or not any more.
+    Starting,
+    /// Takes requests.
+    Ready,
+    /// Finishes what it has; gets nothing new.
+    Draining,
+}

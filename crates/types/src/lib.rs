@@ -1,0 +1,13 @@
+//! The words of the domain, shared by every crate: who a request is for, how many may run
+//! at once, what is reported about it. No I/O, no runtime, no dependency.
+
+#![forbid(unsafe_code)]
+
+pub mod annotation;
+pub mod demand;
+pub mod header;
+pub mod probe;
+pub mod request_stats;
+mod revision;
+
+pub use revision::{Protocol, RevisionId, Slots, Timeouts};
