@@ -16,8 +16,9 @@ use std::sync::Arc;
 use penstock_types::RevisionId;
 use tokio::sync::watch;
 
+pub use penstock_types::Reachability;
 pub use route::{Route, Routes, Split, Target};
-pub use snapshot::{Phase, Pod, Reachability, Revision, Snapshot};
+pub use snapshot::{Phase, Pod, Revision, Snapshot};
 
 /// A boxed future, as a trait object has to return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use penstock_types::annotation::Annotations;
-use penstock_types::{Protocol, RevisionId, Slots, Timeouts};
+use penstock_types::{Protocol, Reachability, RevisionId, Slots, Timeouts};
 
 use crate::Routes;
 
@@ -51,18 +51,6 @@ impl Revision {
     pub fn ready(&self) -> impl Iterator<Item = &Pod> {
         self.pods.iter().filter(|pod| pod.phase == Phase::Ready)
     }
-}
-
-/// Whether traffic can reach a revision (spec/autoscaler.md §3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reachability {
-    /// Not known yet; counts as reachable.
-    #[default]
-    Unknown,
-    /// A route leads here.
-    Reachable,
-    /// No route leads here: bounds below and delays are off.
-    Unreachable,
 }
 
 /// One pod.

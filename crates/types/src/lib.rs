@@ -10,4 +10,4 @@ pub mod probe;
 pub mod request_stats;
 mod revision;
 
-pub use revision::{Protocol, RevisionId, Slots, Timeouts};
+pub use revision::{Protocol, Reachability, RevisionId, Slots, Timeouts};

@@ -109,3 +109,15 @@ pub enum Protocol {
     /// HTTP/2 without TLS, by prior knowledge.
     H2c,
 }
+
+/// Whether traffic can reach a revision (spec/autoscaler.md §3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reachability {
+    /// Not known yet; counts as reachable.
+    #[default]
+    Unknown,
+    /// A route leads here.
+    Reachable,
+    /// No route leads here: bounds below and delays are off.
+    Unreachable,
+}
