@@ -1,1 +1,14 @@
-//! (see design)
+//! Scaling: arithmetic only. Takes figures and `now`, returns numbers of pods and says why.
+//!
+//! A revision's parameters come from [`config`] (the cluster's defaults) and [`annotation`]
+//! (what the revision overrides), together in [`spec`].
+//!
+//! Time is a [`Duration`](std::time::Duration) since the unix epoch wherever it is handed in:
+//! windows cut it into buckets that begin at whole seconds of the wall clock.
+
+#![forbid(unsafe_code)]
+
+pub mod annotation;
+pub mod config;
+mod literal;
+pub mod spec;
