@@ -1,0 +1,144 @@
+//! One request at the gate: its wait, and its slot.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::places::Ticket;
+use crate::state::{Granted, Received};
+use crate::{Full, Gate};
+
+/// The wait for a slot; see [`Gate::admit`].
+///
+/// Dropped, it leaves the line at once, in constant time; a slot that it was given and did not
+/// fetch goes to the next. Polled after it was answered, it asks for one more slot.
+#[must_use = "nobody waits before the first poll"]
+pub struct Admit<P> {
+    gate: Arc<Gate<P>>,
+    /// Where it stands in the line.
+    node: Option<u32>,
+    /// When it came, if it was inside before.
+    arrival: Option<u64>,
+}
+
+impl<P> Admit<P> {
+    pub(crate) fn new(gate: Arc<Gate<P>>, arrival: Option<u64>) -> Self {
+        Self {
+            gate,
+            node: None,
+            arrival,
+        }
+    }
+}
+
+impl<P: Clone + PartialEq + Send + 'static> Future for Admit<P> {
+    type Output = Result<Slot<P>, Full>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let waker = cx.waker();
+        let granted = if let Some(node) = this.node {
+            let mut old = None;
+            let granted = this.gate.lock().fetch(node, waker, &mut old);
+            // The lock is free again: dropping a waker may run foreign code.
+            drop(old);
+            granted
+        } else {
+            let limit = this.gate.limits.waiting;
+            let received = this.gate.change(|state, wakes| match this.arrival {
+                Some(arrival) => Ok(state.receive_again(arrival, waker, wakes)),
+                None => state.receive(limit, waker, wakes),
+            });
+            match received {
+                Err(full) => return Poll::Ready(Err(full)),
+                Ok(Received::Admitted(granted)) => Some(granted),
+                Ok(Received::Waits(node)) => {
+                    this.node = Some(node);
+                    None
+                }
+            }
+        };
+        match granted {
+            None => Poll::Pending,
+            Some(granted) => {
+                this.node = None;
+                this.arrival = None;
+                Poll::Ready(Ok(Slot::new(Arc::clone(&this.gate), granted)))
+            }
+        }
+    }
+}
+
+impl<P> Drop for Admit<P> {
+    fn drop(&mut self) {
+        if let Some(node) = self.node {
+            let mut old = None;
+            self.gate
+                .change(|state, wakes| state.leave(node, &mut old, wakes));
+        }
+    }
+}
+
+impl<P> fmt::Debug for Admit<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admit")
+            .field("in_line", &self.node.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The right to be inside one place. Dropped, it goes straight to the first in the line.
+#[must_use = "the slot is free again once this is dropped"]
+pub struct Slot<P> {
+    gate: Arc<Gate<P>>,
+    ticket: Ticket,
+    arrival: u64,
+    place: P,
+}
+
+impl<P> Slot<P> {
+    pub(crate) fn new(gate: Arc<Gate<P>>, granted: Granted<P>) -> Self {
+        let Granted {
+            arrival,
+            ticket,
+            place,
+        } = granted;
+        Self {
+            gate,
+            ticket,
+            arrival,
+            place,
+        }
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &P {
+        &self.place
+    }
+
+    /// Frees the slot and waits for another, ahead of everyone who came later than this request
+    /// did: for a request that its place refused. Never [`Full`].
+    ///
+    /// [`Gate::set_aside`] comes first, or the same place may be given again.
+    pub fn elsewhere(self) -> Admit<P> {
+        Admit::new(Arc::clone(&self.gate), Some(self.arrival))
+    }
+}
+
+impl<P> Drop for Slot<P> {
+    fn drop(&mut self) {
+        let ticket = self.ticket;
+        self.gate
+            .change(|state, wakes| state.release(ticket, wakes));
+    }
+}
+
+impl<P: fmt::Debug> fmt::Debug for Slot<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot")
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
