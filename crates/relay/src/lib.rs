@@ -1,1 +1,3 @@
 //! (see design)
+
+pub mod probe;

@@ -1,0 +1,162 @@
+//! `grpc.health.v1.Health/Check` over HTTP/2 by prior knowledge.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE, USER_AGENT};
+use http::{Method, Request, StatusCode, Version};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::rt::Executor;
+use hyper_util::rt::TokioIo;
+use prost::Message;
+use tokio::task::JoinSet;
+
+use super::{AGENT, BODY_LIMIT, Failure, connect};
+
+/// Compression flag and length in front of every gRPC message.
+const PREFIX: usize = 5;
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct HealthCheckRequest {
+    #[prost(string, tag = "1")]
+    pub(super) service: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct HealthCheckResponse {
+    #[prost(enumeration = "ServingStatus", tag = "1")]
+    pub(super) status: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum ServingStatus {
+    Unknown = 0,
+    Serving = 1,
+    NotServing = 2,
+    ServiceUnknown = 3,
+}
+
+/// Asks the server at `addr` about `service`.
+pub(super) async fn check(addr: SocketAddr, service: &str) -> Result<(), Failure> {
+    let broken = |source| Failure::Protocol { addr, source };
+    let tasks = Arc::new(Mutex::new(JoinSet::new()));
+    let stream = connect(addr).await?;
+    let builder = hyper::client::conn::http2::Builder::new(Tasks(Arc::downgrade(&tasks)));
+    let (mut sender, connection) = builder
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken)?;
+    Tasks(Arc::downgrade(&tasks)).execute(async move {
+        // Its error is the request's error too.
+        let _ = connection.await;
+    });
+    let response = sender
+        .send_request(request(addr, service)?)
+        .await
+        .map_err(broken)?;
+    let (head, body) = response.into_parts();
+    if head.status != StatusCode::OK {
+        return Err(Failure::Status {
+            status: head.status,
+        });
+    }
+    let body = Limited::new(body, BODY_LIMIT)
+        .collect()
+        .await
+        .map_err(|error| not_serving(format!("unreadable ({error})")))?;
+    let trailers = body.trailers().unwrap_or(&head.headers);
+    if let Some(refusal) = refusal(trailers) {
+        return Err(not_serving(refusal));
+    }
+    judge(&body.to_bytes())
+}
+
+fn request(addr: SocketAddr, service: &str) -> Result<Request<Full<Bytes>>, Failure> {
+    let message = HealthCheckRequest {
+        service: service.to_owned(),
+    };
+    let too_long = |_| Failure::Invalid {
+        what: "gRPC service name",
+        value: service.to_owned(),
+    };
+    let mut body = BytesMut::with_capacity(PREFIX + message.encoded_len());
+    body.put_u8(0);
+    body.put_u32(u32::try_from(message.encoded_len()).map_err(too_long)?);
+    body.put(message.encode_to_vec().as_slice());
+    Request::builder()
+        .method(Method::POST)
+        .version(Version::HTTP_2)
+        .uri(format!("http://{addr}/grpc.health.v1.Health/Check"))
+        .header(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))
+        .header(TE, HeaderValue::from_static("trailers"))
+        .header(USER_AGENT, HeaderValue::from_static(AGENT))
+        .body(Full::new(body.freeze()))
+        .map_err(|_| Failure::Invalid {
+            what: "address",
+            value: addr.to_string(),
+        })
+}
+
+/// The gRPC status, unless it says that all is well.
+fn refusal(trailers: &HeaderMap) -> Option<String> {
+    let text = |name| trailers.get(name).map(HeaderValue::to_str);
+    match text("grpc-status") {
+        Some(Ok("0")) => None,
+        Some(Ok(status)) => {
+            let message = text("grpc-message").and_then(Result::ok).unwrap_or("");
+            Some(
+                format!("refused, status {status} {message}")
+                    .trim_end()
+                    .to_owned(),
+            )
+        }
+        Some(Err(_)) | None => Some("without a gRPC status".to_owned()),
+    }
+}
+
+/// Passes for one message that says SERVING.
+fn judge(body: &[u8]) -> Result<(), Failure> {
+    let message = match body {
+        [0, a, b, c, d, message @ ..]
+            if u32::from_be_bytes([*a, *b, *c, *d]) as usize == message.len() =>
+        {
+            message
+        }
+        _ => return Err(not_serving("not one plain message".to_owned())),
+    };
+    let answer = HealthCheckResponse::decode(message)
+        .map_err(|error| not_serving(format!("unreadable ({error})")))?;
+    match ServingStatus::try_from(answer.status) {
+        Ok(ServingStatus::Serving) => Ok(()),
+        Ok(ServingStatus::NotServing) => Err(not_serving("NOT_SERVING".to_owned())),
+        Ok(ServingStatus::ServiceUnknown) => Err(not_serving("SERVICE_UNKNOWN".to_owned())),
+        Ok(ServingStatus::Unknown) => Err(not_serving("UNKNOWN".to_owned())),
+        Err(_) => Err(not_serving(format!("of unknown kind {}", answer.status))),
+    }
+}
+
+fn not_serving(answer: String) -> Failure {
+    Failure::NotServing { answer }
+}
+
+/// Runs what hyper spawns in a set that ends with the attempt.
+///
+/// Weak, because the tasks in the set hold their executor.
+#[derive(Clone)]
+struct Tasks(Weak<Mutex<JoinSet<()>>>);
+
+impl<F> Executor<F> for Tasks
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        if let Some(tasks) = self.0.upgrade() {
+            tasks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .spawn(task);
+        }
+    }
+}
