@@ -1,1 +1,15 @@
-//! (see design)
+//! What every process needs, and nothing that only one of them needs.
+//!
+//! - [`vars`]: typed variables, all mistakes reported at once
+//! - [`drain`]: the phases of a shutdown that loses no request
+//! - [`signal`]: stop, stop at once, reload
+//! - [`log`]: lines for a person or for a machine
+//! - [`metrics`]: what is scraped, gathered from several registries
+//! - [`admin`]: the listener for metrics, health and state
+//!
+//! It is part of the queue-proxy, which stands beside every pod, so its tree stays small.
+
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod metrics;

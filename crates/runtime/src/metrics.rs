@@ -1,0 +1,194 @@
+//! What is scraped: families gathered from several registries, as Prometheus text.
+//!
+//! A test makes its own [`Registry`] and reads its own numbers; a process adds its registries
+//! to one [`Gather`]. A part may come and go while the process runs (a pod of `penstock up`).
+
+mod http_series;
+mod process;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{Gauge, Opts, Registry, TextEncoder};
+
+pub use http_series::{
+    DURATION_BUCKETS, Exchange, HTTP_SCOPE, HttpLabels, HttpSeries, MAX_LABEL_SETS,
+    MAX_LABEL_VALUE, Outcome, Peer, SIZE_BUCKETS, Scheme, Scope, Side,
+};
+pub use process::register as register_process;
+
+/// Content type of [`Gather::text`].
+///
+/// Source: spec/queue-proxy.md §7.1.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
+
+/// The registries of a process, scraped together. Clones are the same set.
+#[derive(Clone, Debug, Default)]
+pub struct Gather {
+    parts: Arc<Mutex<Parts>>,
+}
+
+#[derive(Debug, Default)]
+struct Parts {
+    next_id: u64,
+    by_id: BTreeMap<u64, Part>,
+}
+
+#[derive(Clone, Debug)]
+struct Part {
+    registry: Registry,
+    labels: Vec<(String, String)>,
+}
+
+impl Gather {
+    /// Adds `registry` for as long as the process lives.
+    pub fn add(&self, registry: Registry) {
+        self.insert(registry, &[]);
+    }
+
+    /// Adds `registry` until the answer is dropped. Each of its series also gets `labels`;
+    /// a label that a series has itself stays as it is.
+    pub fn attach(&self, registry: Registry, labels: &[(&str, &str)]) -> Attached {
+        Attached {
+            id: self.insert(registry, labels),
+            gather: self.clone(),
+        }
+    }
+
+    /// All series in the text format 0.0.4 ([`CONTENT_TYPE`]): one family per name, sorted by
+    /// name and then by labels.
+    ///
+    /// Where two parts have the same series, the part that was added first speaks. A family
+    /// whose type differs from that of an earlier part is left out, and said so in the log.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for family in self.families() {
+            // Encoded one by one, so that a family that cannot be encoded costs only itself.
+            if let Err(error) = TextEncoder::new().encode_utf8(&[family], &mut text) {
+                tracing::warn!(%error, "a metric family was left out");
+            }
+        }
+        text
+    }
+
+    fn families(&self) -> impl Iterator<Item = MetricFamily> {
+        // Gathered from a copy: collectors run code of their own, which must not run under the lock.
+        let parts: Vec<Part> = self.lock().by_id.values().cloned().collect();
+        let mut families: BTreeMap<String, MetricFamily> = BTreeMap::new();
+        for part in &parts {
+            for mut family in part.registry.gather() {
+                for metric in family.mut_metric() {
+                    add_labels(metric, &part.labels);
+                }
+                merge(&mut families, family);
+            }
+        }
+        families.into_values().map(|mut family| {
+            let metrics = family.mut_metric();
+            // Stable, so that of two equal series the one of the older part stays.
+            metrics.sort_by(|a, b| pairs(a).cmp(pairs(b)));
+            metrics.dedup_by(|later, earlier| later.get_label() == earlier.get_label());
+            family
+        })
+    }
+
+    fn insert(&self, registry: Registry, labels: &[(&str, &str)]) -> u64 {
+        let labels = labels
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let mut parts = self.lock();
+        let id = parts.next_id;
+        parts.next_id += 1;
+        parts.by_id.insert(id, Part { registry, labels });
+        id
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Parts> {
+        // A map of parts is whole at every step, so a panic elsewhere does not spoil it.
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps a registry in its [`Gather`].
+#[derive(Debug)]
+#[must_use = "the registry is scraped only while this is held"]
+pub struct Attached {
+    gather: Gather,
+    id: u64,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.gather.lock().by_id.remove(&self.id);
+    }
+}
+
+/// Registers `penstock_build_info`, which is always 1 and says which `version` runs.
+///
+/// # Errors
+///
+/// The registry has it already.
+pub fn register_build_info(registry: &Registry, version: &str) -> prometheus::Result<()> {
+    let opts = Opts::new("penstock_build_info", "Version that runs, always 1")
+        .const_label("version", version);
+    let gauge = Gauge::with_opts(opts)?;
+    gauge.set(1.0);
+    registry.register(Box::new(gauge))
+}
+
+fn merge(families: &mut BTreeMap<String, MetricFamily>, mut family: MetricFamily) {
+    // The encoder has no text for this type, and no collector of ours makes it.
+    if family.get_field_type() == MetricType::UNTYPED {
+        tracing::warn!(
+            name = family.name(),
+            "an untyped metric family was left out"
+        );
+        return;
+    }
+    match families.entry(family.name().to_owned()) {
+        Entry::Vacant(place) => {
+            place.insert(family);
+        }
+        Entry::Occupied(mut first) => {
+            let first = first.get_mut();
+            if first.get_field_type() == family.get_field_type() {
+                first.mut_metric().append(family.mut_metric());
+            } else {
+                tracing::warn!(
+                    name = family.name(),
+                    first = ?first.get_field_type(),
+                    later = ?family.get_field_type(),
+                    "two registries give one metric two types; the later one was left out"
+                );
+            }
+        }
+    }
+}
+
+fn add_labels(metric: &mut Metric, labels: &[(String, String)]) {
+    if labels.is_empty() {
+        return;
+    }
+    let mut all = metric.take_label();
+    for (name, value) in labels {
+        if all.iter().any(|label| label.name() == name) {
+            continue;
+        }
+        let mut label = LabelPair::default();
+        label.set_name(name.clone());
+        label.set_value(value.clone());
+        all.push(label);
+    }
+    all.sort_by(|a, b| a.name().cmp(b.name()));
+    metric.set_label(all);
+}
+
+fn pairs(metric: &Metric) -> impl Iterator<Item = (&str, &str)> {
+    metric
+        .get_label()
+        .iter()
+        .map(|label| (label.name(), label.value()))
+}
