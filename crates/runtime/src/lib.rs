@@ -12,4 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod drain;
 pub mod metrics;
+pub mod signal;
+pub mod vars;
