@@ -11,4 +11,7 @@
 pub mod annotation;
 pub mod config;
 mod literal;
+pub mod load;
+pub mod maximum;
 pub mod spec;
+pub mod window;

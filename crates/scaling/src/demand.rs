@@ -1,0 +1,394 @@
+//! Policy `demand`: as many pods as what waits and what runs now asks for.
+//!
+//! A decision is due whenever a report arrives and on a tick. Between decisions the policy
+//! remembers: the pods it wants, the newest report, the load of each second of the stable
+//! window, and the highest need of the last quarter of it.
+//!
+//! **Need**, in pods (a fraction), of the newest report:
+//!
+//! ```text
+//! need = max( (waiting + in flight) / full,   if anything waits
+//!             steady / target + waiting / full )
+//! ```
+//!
+//! `target` is the load aimed at per pod (total × utilisation). `full` is what a pod really
+//! holds: its total where a hard limit enforces it (`containerConcurrency`), else again the
+//! target. The room that the utilisation leaves free is there for requests yet to come; those
+//! that wait have come, so each gets a slot: 200 waiting at 10 slots are 20 pods, not 29.
+//! `steady` is the mean load of the last second, not more than the ready pods can hold (what is
+//! above waits, and is counted there) and, under a hard limit, not more than [`BELIEVED`] times the
+//! second before: a burst that was given its slots does not ask for room beside them as well
+//! unless it stays, while a step of up to x2 counts in full after its first full second.
+//!
+//! **Up**, at once: to the need, if something waits and the need is above the pods wanted, or
+//! if it is [`BAND`] above them. A load that stays inside the band is followed once per stable
+//! window, from the mean of that window, if it is [`DRIFT`] above the pods.
+//!
+//! **Down**: to the highest of the need now, the needs of the last quarter of the stable window (or
+//! of the scale-down delay, if that is longer) and the mean of the stable window. A step takes
+//! away at most what `max-scale-down-rate` allows, and steps are [`PACE`] of the window apart, so
+//! that a peak decays instead of being held for a whole window. **Zero**: only when no demand was seen
+//! for a whole stable window, and the retention after it.
+//!
+//! **Silence** is not zero. A report of nothing is; so is a source that speaks and no longer mentions
+//! the revision ([`Decider::absent`]). When the source itself is silent the pods stay as they are.
+//! A restart begins with the pods that are wanted already, as if they had just been scaled up.
+//!
+//! **What prevents flapping** at a steady load L with noise: up needs more than [`BAND`] above the
+//! pods; a step down of less than [`BAND`] needs a whole stable window without any change, and a
+//! larger one needs a quarter window in which *no second* needed the pods. Noise below
+//! [`BAND`] moves nothing in between, so there is at most one change per stable window.
+//!
+//! | Constant | Value | Why |
+//! |---|---|---|
+//! | [`BAND`] | 10% | above the ±3% of a measured steady load; a step of x1.3 is well outside |
+//! | [`DRIFT`] | 2% | the mean of a window of 60 noisy seconds is good to about 1% |
+//! | [`BELIEVED`] | x2 | the largest step that has to be followed from one full second |
+//! | [`HOLD`] | 1/4 | 15 s of 60: longer than a pod takes to start, and than the gap of on-off loads that would pay for a new start each time |
+//! | [`PACE`] | 1/10 | 6 s of 60: a peak halves (rate 2) in each, gone well before Knative's held peak ends |
+//! | [`SILENCE`] | 3 s | reports come each second: two may be lost |
+//!
+//! Bounds, activation scale, rates, initial scale, delay and retention mean what they mean in
+//! spec/autoscaler.md §3, §5, §7 and §8. The grace period is not waited for: the activator is in
+//! the path whenever this policy decides on the last pod.
+
+mod history;
+mod why;
+
+use std::time::Duration;
+
+use penstock_types::Slots;
+
+use crate::spec::{Metric, Spec};
+use history::{Peak, Seconds};
+
+pub use why::{Clip, Decision, Mode};
+
+/// Part of the wanted pods by which the need may be off before it is followed at once.
+pub const BAND: f64 = 0.1;
+/// Part of the wanted pods by which the mean of a whole stable window may be above them.
+pub const DRIFT: f64 = 0.02;
+/// Growth from one second to the next that is believed to stay.
+pub const BELIEVED: f64 = 2.0;
+/// Divisor of the stable window: time for which a need keeps its pods.
+pub const HOLD: u32 = 4;
+/// Divisor of the stable window: time between two steps down.
+pub const PACE: u32 = 10;
+/// Time without a word after which the newest report is no longer taken for the present.
+pub const SILENCE: Duration = Duration::from_secs(3);
+
+/// Shortest time between two steps down: the tick of the contract, whose rates are per tick.
+const TICK: Duration = Duration::from_secs(2);
+/// Time a revision is given beyond its progress deadline (spec/autoscaler.md §8).
+const DEADLINE_SLACK: Duration = Duration::from_secs(30);
+/// What a sum of doubles may be too much.
+const ROUNDING: f64 = 1e-9;
+
+/// One report, summed over its sources.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Load {
+    /// Mean over the last second, in units of the revision's metric: requests in flight (waiting
+    /// ones included) or requests per second. `None` in the first word of a revision, which has
+    /// no second behind it.
+    pub average: Option<f64>,
+    /// Requests that wait for a slot now.
+    pub waiting: u32,
+    /// Requests inside pods now.
+    pub in_flight: u32,
+}
+
+impl Load {
+    fn is_nothing(self) -> bool {
+        self.waiting == 0 && self.in_flight == 0 && self.average.unwrap_or(0.0) == 0.0
+    }
+}
+
+/// What is remembered of one revision.
+#[derive(Clone, Debug)]
+pub struct Decider {
+    spec: Spec,
+    slots: Slots,
+    /// Pods wanted, as last decided.
+    pods: u32,
+    /// Whether the initial scale was reached, or given up.
+    initialized: bool,
+    born: Duration,
+    changed: Duration,
+    raised: Duration,
+    /// The newest word, and when it was heard.
+    load: Load,
+    heard: Option<Duration>,
+    /// Load of the last second that pods held, and the part of it that is believed to stay.
+    level: f64,
+    steady: f64,
+    /// Since when the newest word is "nothing".
+    idle: Option<Duration>,
+    seconds: Seconds,
+    peak: Peak,
+}
+
+impl Decider {
+    /// Begins at `now` with the `wanted` pods that the cluster was last asked for.
+    ///
+    /// A revision with none is new: it begins with its initial scale.
+    pub fn new(spec: Spec, slots: Slots, wanted: u32, now: Duration) -> Self {
+        Self {
+            initialized: wanted > 0,
+            pods: wanted,
+            born: now,
+            changed: now,
+            raised: now,
+            load: Load::default(),
+            heard: None,
+            level: 0.0,
+            steady: 0.0,
+            idle: None,
+            seconds: Seconds::default(),
+            peak: Peak::default(),
+            spec,
+            slots,
+        }
+    }
+
+    /// Replaces the parameters; what was seen stays.
+    pub fn set_spec(&mut self, spec: Spec, slots: Slots) {
+        self.spec = spec;
+        self.slots = slots;
+    }
+
+    /// The parameters.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// Pods wanted, as last decided.
+    pub fn pods(&self) -> u32 {
+        self.pods
+    }
+
+    /// Takes a report that was made at `now`, while `ready` pods took requests. An average that
+    /// is not a number from 0 up is left out: it is missing.
+    pub fn observe(&mut self, mut load: Load, ready: u32, now: Duration) {
+        load.average = load.average.filter(|a| a.is_finite() && *a >= 0.0);
+        if let Some(average) = load.average {
+            let held = match (self.spec.metric, self.slots) {
+                (Metric::Concurrency, Slots::Limited(_)) => {
+                    average.min(self.spec.total * f64::from(ready))
+                }
+                _ => average,
+            };
+            self.steady = match self.slots {
+                Slots::Limited(_) => held.min(BELIEVED * self.level),
+                Slots::Unlimited => held,
+            };
+            self.level = held;
+            self.seconds.record(now, average, self.spec.stable_window);
+        }
+        self.load = load;
+        self.heard = Some(now);
+        self.idle = load.is_nothing().then(|| self.idle.unwrap_or(now));
+        self.peak.record(now, self.need());
+    }
+
+    /// The source speaks but does not mention the revision: nothing is there.
+    pub fn absent(&mut self, now: Duration) {
+        self.load = Load::default();
+        self.level = 0.0;
+        self.steady = 0.0;
+        self.heard = Some(now);
+        self.idle = Some(self.idle.unwrap_or(now));
+    }
+
+    /// When a word about the revision was last heard.
+    pub fn heard(&self) -> Option<Duration> {
+        self.heard
+    }
+
+    /// Mean load over the known part of the stable window, in units of the metric.
+    pub fn stable(&self, now: Duration) -> f64 {
+        let silence = self
+            .idle
+            .map_or(Duration::ZERO, |idle| now.saturating_sub(idle));
+        self.seconds.mean(now, self.spec.stable_window, silence)
+    }
+
+    /// Load of the newest report, in units of the metric; its requests now, where no second is
+    /// behind it.
+    pub fn newest(&self) -> f64 {
+        let now = f64::from(self.load.waiting) + f64::from(self.load.in_flight);
+        self.load.average.unwrap_or(now)
+    }
+
+    /// Load that a waiting request is measured against, per pod.
+    fn full(&self) -> f64 {
+        match (self.slots, self.spec.metric) {
+            (Slots::Limited(_), Metric::Concurrency) => self.spec.total,
+            (Slots::Limited(slots), Metric::Rps) => f64::from(slots.get()),
+            (Slots::Unlimited, _) => self.spec.target,
+        }
+    }
+
+    /// Pods that the newest report asks for.
+    fn need(&self) -> f64 {
+        let waiting = f64::from(self.load.waiting);
+        let line = waiting / self.full();
+        let burst = if self.load.waiting > 0 {
+            line + f64::from(self.load.in_flight) / self.full()
+        } else {
+            0.0
+        };
+        burst.max(self.steady / self.spec.target + line)
+    }
+
+    /// Pods wanted at `now`, while `ready` pods take requests.
+    pub fn decide(&mut self, ready: u32, now: Duration) -> Decision {
+        let reachable = self.spec.is_reachable();
+        self.forget(now);
+        self.initialized |= ready >= self.spec.initial_scale.max(self.spec.min_scale)
+            || now.saturating_sub(self.born) > self.spec.progress_deadline + DEADLINE_SLACK;
+
+        let mut decision = self.choose(now);
+        if let Some(scale) = self.spec.activation_scale
+            && decision.pods > 0
+            && decision.pods < scale
+            && self.need() > 0.0
+        {
+            decision.clip(scale, Clip::ActivationScale);
+        }
+        let ready_or_one = f64::from(ready.max(1));
+        let most = whole((self.spec.max_scale_up_rate * ready_or_one).ceil()).max(self.pods);
+        if decision.pods > most {
+            decision.clip(most, Clip::UpRate);
+        }
+        if decision.pods < self.pods && reachable {
+            let least = whole((f64::from(self.pods) / self.spec.max_scale_down_rate).floor());
+            if decision.pods < least {
+                decision.clip(least, Clip::DownRate);
+            }
+        }
+        self.bound(&mut decision);
+        if decision.pods != self.pods {
+            self.changed = now;
+            if decision.pods > self.pods {
+                self.raised = now;
+            }
+            self.pods = decision.pods;
+        }
+        decision
+    }
+
+    /// The rule, before rates and bounds.
+    fn choose(&self, now: Duration) -> Decision {
+        let Spec {
+            target,
+            stable_window: window,
+            ..
+        } = self.spec;
+        let stay = |mode, figure| Decision::new(self.pods, mode, figure, target);
+        let Some(heard) = self.heard else {
+            return stay(Mode::Silent, 0.0);
+        };
+        if self.idle.is_none() && now.saturating_sub(heard) >= SILENCE {
+            return stay(Mode::Silent, self.newest());
+        }
+
+        let pods = f64::from(self.pods);
+        let need = self.need();
+        let (waiting, in_flight) = (self.load.waiting, self.load.in_flight);
+        if waiting > 0 && need > pods + ROUNDING {
+            let figure = f64::from(waiting) + f64::from(in_flight);
+            return Decision::new(up(need), Mode::Burst, figure, self.full())
+                .with_requests(waiting, in_flight);
+        }
+        // Without a pod only a waiting request asks for one: a line that emptied does not.
+        if self.pods > 0 && need > pods * (1.0 + BAND) {
+            return Decision::new(up(need), Mode::Rise, self.steady, target);
+        }
+        let stable = self.stable(now);
+        let unchanged = now.saturating_sub(self.changed);
+        if self.pods > 0
+            && unchanged >= window
+            && now.saturating_sub(self.born) >= window
+            && stable / target > pods * (1.0 + DRIFT)
+        {
+            return Decision::new(up(stable / target), Mode::Stable, stable, target);
+        }
+
+        let peak = self.peak.highest();
+        let low = up(need.max(peak).max(stable / target));
+        let over = self
+            .idle
+            .is_some_and(|idle| now.saturating_sub(idle) >= window + self.spec.retention);
+        let low = if over { low } else { low.max(1) };
+        let settled = unchanged >= (window / PACE).max(TICK)
+            && (f64::from(low) <= pods * (1.0 - BAND)
+                && now.saturating_sub(self.raised) >= window / HOLD
+                || unchanged >= window);
+        if low >= self.pods || !settled {
+            return stay(Mode::Stable, stable);
+        }
+        if low == 0 {
+            let idle = self.idle.map_or(Duration::ZERO, |i| now.saturating_sub(i));
+            return Decision::new(0, Mode::Idle, 0.0, target).after(idle);
+        }
+        if peak > stable / target {
+            Decision::new(low, Mode::Fall, peak * target, target).after(self.hold())
+        } else {
+            Decision::new(low, Mode::Stable, stable, target).after(window)
+        }
+    }
+
+    /// Puts the decision within the bounds (spec/autoscaler.md §7, `Scale`): the lower one wins.
+    fn bound(&self, decision: &mut Decision) {
+        if let Some(max) = self.spec.max_scale
+            && decision.pods > max
+        {
+            decision.clip(max, Clip::MaxScale);
+        }
+        if decision.pods == 0 && !self.spec.scale_to_zero {
+            decision.clip(1, Clip::NoScaleToZero);
+        }
+        if decision.pods < self.spec.min_scale {
+            decision.clip(self.spec.min_scale, Clip::MinScale);
+        }
+        if !self.initialized
+            && self.spec.is_reachable()
+            && decision.pods < self.spec.initial_scale
+        {
+            decision.clip(self.spec.initial_scale, Clip::InitialScale);
+        }
+    }
+
+    /// Time for which a need keeps its pods.
+    fn hold(&self) -> Duration {
+        let quarter = self.spec.stable_window / HOLD;
+        if self.spec.is_reachable() {
+            quarter.max(self.spec.scale_down_delay)
+        } else {
+            quarter
+        }
+    }
+
+    fn forget(&mut self, now: Duration) {
+        self.seconds.forget(now, self.spec.stable_window);
+        self.peak.forget(now, self.hold());
+    }
+}
+
+/// So many pods that the need fits.
+fn up(need: f64) -> u32 {
+    whole((need - ROUNDING).ceil())
+}
+
+/// A double as a count; it saturates at both ends.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`as` saturates, which is what is wanted"
+)]
+fn whole(value: f64) -> u32 {
+    value as u32
+}
+
+#[cfg(test)]
+mod tests;
