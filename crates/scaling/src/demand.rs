@@ -351,9 +351,7 @@ impl Decider {
         if decision.pods < self.spec.min_scale {
             decision.clip(self.spec.min_scale, Clip::MinScale);
         }
-        if !self.initialized
-            && self.spec.is_reachable()
-            && decision.pods < self.spec.initial_scale
+        if !self.initialized && self.spec.is_reachable() && decision.pods < self.spec.initial_scale
         {
             decision.clip(self.spec.initial_scale, Clip::InitialScale);
         }

@@ -9,7 +9,10 @@
 #![forbid(unsafe_code)]
 
 pub mod annotation;
+pub mod bounds;
 pub mod config;
+pub mod demand;
+pub mod knative;
 mod literal;
 pub mod load;
 pub mod maximum;

@@ -124,11 +124,17 @@ impl fmt::Display for Decision {
         let seconds = self.over.map_or(0, |over| over.as_secs());
         match (self.requests, self.mode) {
             (Some((waiting, in_flight)), _) => {
-                write!(f, "{waiting} waiting + {in_flight} in flight, {target} a pod")?;
+                write!(
+                    f,
+                    "{waiting} waiting + {in_flight} in flight, {target} a pod"
+                )?;
             }
             (None, Mode::Rise) => write!(f, "{figure} in the last second, {target} a pod")?,
             (None, Mode::Fall) => {
-                write!(f, "at most {figure} in the last {seconds} s, {target} a pod")?;
+                write!(
+                    f,
+                    "at most {figure} in the last {seconds} s, {target} a pod"
+                )?;
             }
             (None, Mode::Idle) => write!(f, "no demand for {seconds} s")?,
             (None, Mode::Silent) => f.write_str("no report")?,

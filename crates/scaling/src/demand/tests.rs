@@ -1,0 +1,1 @@
+//! What the rule promises, over synthetic loads and the shapes of the golden vectors.
