@@ -13,6 +13,7 @@
 
 pub mod admin;
 pub mod drain;
+pub mod log;
 pub mod metrics;
 pub mod signal;
 pub mod vars;

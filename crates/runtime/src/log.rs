@@ -1,0 +1,179 @@
+//! Log lines: text for a person, JSON for a machine.
+//!
+//! Both formats are written here rather than by `tracing-subscriber`, whose JSON needs serde and
+//! whose filter needs a regex engine: neither belongs beside every pod. Text reads
+//! `12:58:25.123 INFO  message key=value`, in UTC; JSON is one object per line with `time`
+//! (RFC 3339), `level`, `target`, `message` and the fields of the event and of its spans.
+//!
+//! A line that cannot be written (a closed pipe, a full disk) is lost, and nothing else happens:
+//! a process must not end because nobody reads its log.
+
+mod lines;
+mod time;
+
+use std::io::{self, IsTerminal};
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::SetGlobalDefaultError;
+use tracing_subscriber::Registry;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+
+use lines::Lines;
+
+/// Shape of a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For a person.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+impl FromStr for Format {
+    type Err = BadFormat;
+
+    fn from_str(text: &str) -> Result<Self, BadFormat> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(BadFormat(text.to_owned())),
+        }
+    }
+}
+
+/// No such [`Format`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a log format; it is text or json")]
+pub struct BadFormat(pub String);
+
+/// Which events are logged: `info`, or `info,penstock_gate=debug` with a level per module.
+#[derive(Clone, Debug)]
+pub struct Filter(Targets);
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self(Targets::new().with_default(LevelFilter::INFO))
+    }
+}
+
+impl FromStr for Filter {
+    type Err = BadFilter;
+
+    fn from_str(text: &str) -> Result<Self, BadFilter> {
+        let mut filter = Self::default().0;
+        for rule in text.split(',') {
+            let (module, word) = match rule.split_once('=') {
+                Some((module, word)) => (Some(module.trim()), word.trim()),
+                None => (None, rule.trim()),
+            };
+            let level = level(word).ok_or_else(|| BadFilter {
+                filter: text.to_owned(),
+                word: word.to_owned(),
+            })?;
+            filter = match module {
+                Some(module) => filter.with_target(module, level),
+                None => filter.with_default(level),
+            };
+        }
+        Ok(Self(filter))
+    }
+}
+
+fn level(word: &str) -> Option<LevelFilter> {
+    Some(match word.to_ascii_lowercase().as_str() {
+        "off" => LevelFilter::OFF,
+        "error" => LevelFilter::ERROR,
+        "warn" => LevelFilter::WARN,
+        "info" => LevelFilter::INFO,
+        "debug" => LevelFilter::DEBUG,
+        "trace" => LevelFilter::TRACE,
+        _ => return None,
+    })
+}
+
+/// A [`Filter`] with a word in it that is not a level.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{word:?} in the log filter {filter:?} is not a level; \
+     levels are off, error, warn, info, debug and trace, alone or as module=level"
+)]
+pub struct BadFilter {
+    /// All of it.
+    pub filter: String,
+    /// The word.
+    pub word: String,
+}
+
+/// Where a process logs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Logs from here on, from every thread. Text is coloured if `to` is a terminal.
+///
+/// # Errors
+///
+/// The process logs already.
+pub fn init(format: Format, filter: Filter, to: Stream) -> Result<(), SetGlobalDefaultError> {
+    match to {
+        Stream::Stdout => {
+            let colour = io::stdout().is_terminal();
+            tracing::subscriber::set_global_default(subscriber(format, filter, colour, io::stdout))
+        }
+        Stream::Stderr => {
+            let colour = io::stderr().is_terminal();
+            tracing::subscriber::set_global_default(subscriber(format, filter, colour, io::stderr))
+        }
+    }
+}
+
+/// What [`init`] installs, with any writer: each line is one `write_all`. `colour` is for
+/// [`Format::Text`] alone.
+pub fn subscriber<W>(
+    format: Format,
+    filter: Filter,
+    colour: bool,
+    writer: W,
+) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    with_clock(format, filter, colour, writer, SystemTime::now)
+}
+
+fn with_clock<W>(
+    format: Format,
+    filter: Filter,
+    colour: bool,
+    writer: W,
+    now: fn() -> SystemTime,
+) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = Lines {
+        format,
+        colour,
+        now,
+    };
+    let layer = fmt::layer()
+        .fmt_fields(lines)
+        .event_format(lines)
+        .with_writer(writer)
+        // It would report a lost line on standard error, and panic if that is closed, too.
+        .log_internal_errors(false);
+    Registry::default().with(filter.0).with(layer)
+}
+
+#[cfg(test)]
+mod tests;
