@@ -21,7 +21,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -254,7 +255,11 @@ impl Admin {
     }
 }
 
-async fn serve(stream: TcpStream, routes: Arc<Routes>, stop: CancellationToken) {
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    routes: Arc<Routes>,
+    stop: CancellationToken,
+) {
     let service = service_fn(move |request: Request<Incoming>| {
         let routes = Arc::clone(&routes);
         async move {
@@ -279,3 +284,6 @@ async fn serve(stream: TcpStream, routes: Arc<Routes>, stop: CancellationToken) 
         tracing::debug!(%error, "an admin connection ended early");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -192,3 +192,6 @@ fn pairs(metric: &Metric) -> impl Iterator<Item = (&str, &str)> {
         .iter()
         .map(|label| (label.name(), label.value()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -542,3 +542,6 @@ fn version(version: Version) -> &'static str {
         _ => "1.1",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,3 +152,6 @@ fn max_fds(proc: &Path) -> Option<f64> {
         soft => soft.parse().ok(),
     }
 }
+
+#[cfg(test)]
+mod tests;

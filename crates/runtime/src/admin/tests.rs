@@ -1,0 +1,250 @@
+use std::net::Ipv4Addr;
+
+use prometheus::Registry;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use super::*;
+
+const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+struct Running {
+    addr: SocketAddr,
+    ready: watch::Sender<bool>,
+    stop: CancellationToken,
+    ended: JoinHandle<()>,
+}
+
+async fn start(more: impl FnOnce(Routes) -> Routes) -> Running {
+    let gather = Gather::default();
+    let registry = Registry::new();
+    metrics::register_build_info(&registry, "1.2.3").unwrap();
+    gather.add(registry);
+    let (ready, seen) = watch::channel(false);
+    let admin = Admin::bind(LOCAL).await.unwrap();
+    let addr = admin.addr();
+    let stop = CancellationToken::new();
+    let ended = tokio::spawn(admin.run(more(Routes::standard(gather, seen)), stop.clone()));
+    Running {
+        addr,
+        ready,
+        stop,
+        ended,
+    }
+}
+
+impl Running {
+    /// All that comes back on a connection of its own, in lower-case header names.
+    async fn ask(&self, method: &str, path: &str) -> String {
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        let mut stream = TcpStream::connect(self.addr).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.ended.await.unwrap();
+    }
+}
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap()
+}
+
+fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").unwrap().1
+}
+
+/// Reads one answer with a known length from a connection that stays open.
+async fn read_answer(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    loop {
+        answer.push(stream.read_u8().await.unwrap());
+        let text = String::from_utf8_lossy(&answer);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        if body.len() == length.unwrap().parse::<usize>().unwrap() {
+            return text.into_owned();
+        }
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_served_as_text() {
+    let admin = start(|routes| routes).await;
+    let answer = admin.ask("GET", "/metrics").await;
+    assert_eq!(status(&answer), "200");
+    let content_type = format!("content-type: {}\r\n", metrics::CONTENT_TYPE);
+    assert!(answer.contains(&content_type), "{answer}");
+    assert!(body(&answer).ends_with("penstock_build_info{version=\"1.2.3\"} 1\n"));
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn head_has_the_headers_alone() {
+    let admin = start(|routes| routes).await;
+    let answer = admin.ask("HEAD", "/metrics").await;
+    assert_eq!(status(&answer), "200");
+    assert!(answer.contains("content-length: "), "{answer}");
+    assert_eq!(body(&answer), "");
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn health_is_being_alive_and_readiness_is_what_the_process_says() {
+    let admin = start(|routes| routes).await;
+    let health = admin.ask("GET", "/healthz").await;
+    assert_eq!((status(&health), body(&health)), ("200", "ok\n"));
+    assert_eq!(status(&admin.ask("GET", "/readyz").await), "503");
+    admin.ready.send_replace(true);
+    assert_eq!(status(&admin.ask("GET", "/readyz?verbose").await), "200");
+    admin.ready.send_replace(false);
+    assert_eq!(status(&admin.ask("GET", "/readyz").await), "503");
+    assert_eq!(status(&admin.ask("GET", "/healthz").await), "200");
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_of_the_process_is_served_too() {
+    let admin = start(|routes| routes.page("/state", || Page::new(JSON, "{}"))).await;
+    let answer = admin.ask("GET", "/state").await;
+    assert_eq!((status(&answer), body(&answer)), ("200", "{}"));
+    assert!(
+        answer.contains("content-type: application/json\r\n"),
+        "{answer}"
+    );
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_told_the_known_ones() {
+    let admin = start(|routes| routes).await;
+    let answer = admin.ask("GET", "/metrics/").await;
+    assert_eq!(status(&answer), "404");
+    assert_eq!(
+        body(&answer),
+        "nothing here; there is /healthz, /metrics, /readyz\n"
+    );
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn another_method_is_refused_with_those_allowed() {
+    let admin = start(|routes| routes).await;
+    let answer = admin.ask("POST", "/metrics").await;
+    assert_eq!(status(&answer), "405");
+    assert!(answer.contains("allow: GET, HEAD\r\n"), "{answer}");
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn a_path_for_any_method_may_wait_for_an_event() {
+    let drained = CancellationToken::new();
+    let waiting = drained.clone();
+    let admin = start(|routes| {
+        routes.any("/wait-for-drain", move || {
+            let waiting = waiting.clone();
+            async move {
+                waiting.cancelled().await;
+                Page::text(StatusCode::OK, "")
+            }
+        })
+    })
+    .await;
+    let event = async { drained.cancel() };
+    let (answer, ()) = tokio::join!(admin.ask("POST", "/wait-for-drain"), event);
+    assert_eq!((status(&answer), body(&answer)), ("200", ""));
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_takes_several_requests_and_ends_with_the_listener() {
+    let admin = start(|routes| routes).await;
+    let mut stream = TcpStream::connect(admin.addr).await.unwrap();
+    for _ in 0..3 {
+        let head = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        assert_eq!(status(&read_answer(&mut stream).await), "200");
+    }
+    let addr = admin.addr;
+    admin.stop().await;
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest, b"");
+    assert!(TcpStream::connect(addr).await.is_err());
+}
+
+#[tokio::test]
+async fn a_taken_address_is_named() {
+    let first = Admin::bind(LOCAL).await.unwrap();
+    let error = Admin::bind(first.addr()).await.unwrap_err();
+    let want = format!("{} is taken by another program", first.addr());
+    assert_eq!(error.to_string(), want);
+}
+
+#[tokio::test]
+async fn an_address_of_another_machine_is_named() {
+    // TEST-NET-1, which no machine has.
+    let addr: SocketAddr = "192.0.2.1:9090".parse().unwrap();
+    let error = Admin::bind(addr).await.unwrap_err();
+    let want = "192.0.2.1:9090 is not an address of this machine";
+    assert_eq!(error.to_string(), want);
+}
+
+#[tokio::test]
+async fn a_head_beyond_the_limit_is_refused() {
+    let admin = start(|routes| routes).await;
+    let mut stream = TcpStream::connect(admin.addr).await.unwrap();
+    let head = format!(
+        "GET /healthz HTTP/1.1\r\nhost: a\r\nx: {}",
+        "y".repeat(2 * MAX_HEAD)
+    );
+    // The server may answer and close before it has read all of it.
+    let _ = stream.write_all(head.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.is_empty() || status(&answer) == "431", "{answer}");
+    assert_eq!(status(&admin.ask("GET", "/healthz").await), "200");
+    admin.stop().await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_for_a_place() {
+    let admin = start(|routes| routes).await;
+    let mut held = Vec::new();
+    for _ in 0..MAX_CONNECTIONS {
+        let mut stream = TcpStream::connect(admin.addr).await.unwrap();
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        assert_eq!(status(&read_answer(&mut stream).await), "200");
+        held.push(stream);
+    }
+    let free_a_place = async {
+        drop(held.pop());
+    };
+    let (answer, ()) = tokio::join!(admin.ask("GET", "/healthz"), free_a_place);
+    assert_eq!(status(&answer), "200");
+    admin.stop().await;
+}
+
+/// Over a pipe in memory, since paused time jumps while a socket is idle.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_no_head_is_left_after_five_seconds() {
+    let start = tokio::time::Instant::now();
+    let (mut client, server) = tokio::io::duplex(1024);
+    let routes = Arc::new(Routes::default());
+    client.write_all(b"GET / HTT").await.unwrap();
+    serve(server, routes, CancellationToken::new()).await;
+    assert_eq!(start.elapsed(), HEAD_TIMEOUT);
+}
