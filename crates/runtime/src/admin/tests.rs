@@ -9,6 +9,8 @@ use super::*;
 
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
+const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n";
+
 struct Running {
     addr: SocketAddr,
     ready: watch::Sender<bool>,
@@ -60,7 +62,7 @@ fn body(answer: &str) -> &str {
 }
 
 /// Reads one answer with a known length from a connection that stays open.
-async fn read_answer(stream: &mut TcpStream) -> String {
+async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut answer = Vec::new();
     loop {
         answer.push(stream.read_u8().await.unwrap());
@@ -170,8 +172,7 @@ async fn a_connection_takes_several_requests_and_ends_with_the_listener() {
     let admin = start(|routes| routes).await;
     let mut stream = TcpStream::connect(admin.addr).await.unwrap();
     for _ in 0..3 {
-        let head = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n";
-        stream.write_all(head).await.unwrap();
+        stream.write_all(HEALTH).await.unwrap();
         assert_eq!(status(&read_answer(&mut stream).await), "200");
     }
     let addr = admin.addr;
@@ -223,18 +224,14 @@ async fn connections_beyond_the_limit_wait_for_a_place() {
     let mut held = Vec::new();
     for _ in 0..MAX_CONNECTIONS {
         let mut stream = TcpStream::connect(admin.addr).await.unwrap();
-        stream
-            .write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
-            .await
-            .unwrap();
+        stream.write_all(HEALTH).await.unwrap();
         assert_eq!(status(&read_answer(&mut stream).await), "200");
         held.push(stream);
     }
-    let free_a_place = async {
-        drop(held.pop());
-    };
-    let (answer, ()) = tokio::join!(admin.ask("GET", "/healthz"), free_a_place);
-    assert_eq!(status(&answer), "200");
+    let mut waiting = TcpStream::connect(admin.addr).await.unwrap();
+    waiting.write_all(HEALTH).await.unwrap();
+    drop(held.pop());
+    assert_eq!(status(&read_answer(&mut waiting).await), "200");
     admin.stop().await;
 }
 
@@ -247,4 +244,20 @@ async fn a_client_that_sends_no_head_is_left_after_five_seconds() {
     client.write_all(b"GET / HTT").await.unwrap();
     serve(server, routes, CancellationToken::new()).await;
     assert_eq!(start.elapsed(), HEAD_TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_idles_for_five_seconds_is_closed() {
+    let (mut client, server) = tokio::io::duplex(1024);
+    let page = || Page::new(TEXT, "ok");
+    let routes = Arc::new(Routes::default().page("/healthz", page));
+    let serving = tokio::spawn(serve(server, routes, CancellationToken::new()));
+    for _ in 0..2 {
+        tokio::time::sleep(HEAD_TIMEOUT - Duration::from_secs(1)).await;
+        client.write_all(HEALTH).await.unwrap();
+        assert_eq!(status(&read_answer(&mut client).await), "200");
+    }
+    let answered = tokio::time::Instant::now();
+    serving.await.unwrap();
+    assert_eq!(answered.elapsed(), HEAD_TIMEOUT);
 }

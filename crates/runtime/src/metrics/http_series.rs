@@ -11,9 +11,11 @@
 //!
 //! Source: spec/queue-proxy.md §7.1, spec/activator.md §8.
 
+mod key;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ use http::{Method, StatusCode, Version};
 use prometheus::core::{Collector, Desc, Metric as _};
 use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{Histogram, HistogramOpts, Registry};
+
+use key::{Key, OwnedKey};
 
 /// Upper bounds of duration histograms, in seconds: the semantic conventions' for HTTP.
 pub const DURATION_BUCKETS: [f64; 14] = [
@@ -273,37 +277,34 @@ impl HttpSeries {
             if let Some(handles) = table.get(hash, &key) {
                 return shared.record(handles, seen);
             }
+            if table.is_full() || key.is_too_long() {
+                return shared.record(&shared.overflow, seen);
+            }
         }
         let mut table = shared
             .series
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        shared.record(shared.get_or_add(&mut table, hash, &key), seen);
+        shared.add(&mut table, hash, &key);
+        let handles = table.get(hash, &key).unwrap_or(&shared.overflow);
+        shared.record(handles, seen);
     }
 }
 
 impl Shared {
-    /// The handles of `key`, made if there is room for them, else those of the overflow.
-    fn get_or_add<'t>(&'t self, table: &'t mut Table, hash: u64, key: &Key<'_>) -> &'t Handles {
-        let full = table.len + 1 >= MAX_LABEL_SETS;
-        let sets = table.by_hash.entry(hash).or_default();
-        // Looked up again: another thread may have added it between the two locks.
-        let place = match sets.iter().position(|(set, _)| set.is(key)) {
-            Some(place) => place,
-            None if full || key.is_too_long() => return &self.overflow,
-            None => match handles(&self.instruments, &self.constant, key.labels()) {
-                Ok(made) => {
-                    sets.push((key.to_owned(), made));
-                    table.len += 1;
-                    sets.len() - 1
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "a label set cannot be a series");
-                    return &self.overflow;
-                }
-            },
-        };
-        &sets[place].1
+    /// Adds `key`, unless another thread has added it, or the last place, between the two locks.
+    fn add(&self, table: &mut Table, hash: u64, key: &Key<'_>) {
+        if table.get(hash, key).is_some() || table.is_full() {
+            return;
+        }
+        match handles(&self.instruments, &self.constant, key.labels()) {
+            Ok(handles) => {
+                let sets = table.by_hash.entry(hash).or_default();
+                sets.push((key.to_owned(), handles));
+                table.len += 1;
+            }
+            Err(error) => tracing::debug!(%error, "a label set cannot be a series"),
+        }
     }
 
     fn record(&self, handles: &Handles, seen: Exchange) {
@@ -319,6 +320,11 @@ impl Shared {
 }
 
 impl Table {
+    /// The last place is that of the overflow.
+    fn is_full(&self) -> bool {
+        self.len + 1 >= MAX_LABEL_SETS
+    }
+
     fn get(&self, hash: u64, key: &Key<'_>) -> Option<&Handles> {
         let sets = self.by_hash.get(&hash)?;
         sets.iter()
@@ -384,162 +390,6 @@ impl Collector for HttpSeries {
             .enumerate()
             .map(family)
             .collect()
-    }
-}
-
-/// [`HttpLabels`] in the form in which equal series are equal.
-#[derive(Debug, Hash)]
-struct Key<'a> {
-    method: &'static str,
-    outcome: Outcome,
-    version: &'static str,
-    scheme: Scheme,
-    address: Address<'a>,
-    port: Option<u16>,
-    further: &'a [(&'static str, &'a str)],
-}
-
-/// An address is an IP whether it came as text or as a number, so that it is one series.
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum Address<'a> {
-    Ip(IpAddr),
-    Name(&'a str),
-}
-
-#[derive(Debug)]
-struct OwnedKey {
-    method: &'static str,
-    outcome: Outcome,
-    version: &'static str,
-    scheme: Scheme,
-    address: OwnedAddress,
-    port: Option<u16>,
-    further: Box<[(&'static str, Box<str>)]>,
-}
-
-#[derive(Debug)]
-enum OwnedAddress {
-    Ip(IpAddr),
-    Name(Box<str>),
-}
-
-impl<'a> Key<'a> {
-    fn new(labels: HttpLabels<'a>) -> Self {
-        let (address, port) = match labels.peer {
-            Peer::Addr(addr) => (Address::Ip(addr.ip()), Some(addr.port())),
-            Peer::Host(host) => split(host),
-        };
-        let (_, usual_port) = labels.scheme.name_and_port();
-        Self {
-            method: method(labels.method),
-            outcome: labels.outcome,
-            version: version(labels.version),
-            scheme: labels.scheme,
-            address,
-            port: port.filter(|&port| port != usual_port),
-            further: labels.further,
-        }
-    }
-
-    fn is_too_long(&self) -> bool {
-        let long = |text: &str| text.len() > MAX_LABEL_VALUE;
-        matches!(self.address, Address::Name(name) if long(name))
-            || self.further.iter().any(|(_, value)| long(value))
-    }
-
-    fn labels(&self) -> HashMap<String, String> {
-        let mut labels: HashMap<String, String> = self
-            .further
-            .iter()
-            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        let mut add = |name: &str, value: String| labels.insert(name.to_owned(), value);
-        add("http_request_method", self.method.to_owned());
-        match self.outcome {
-            Outcome::Status(status) => add("http_response_status_code", status.as_str().to_owned()),
-            Outcome::Error(word) => add("error_type", word.to_owned()),
-        };
-        add("network_protocol_name", "http".to_owned());
-        add("network_protocol_version", self.version.to_owned());
-        add("url_scheme", self.scheme.name_and_port().0.to_owned());
-        match self.address {
-            Address::Ip(ip) => add("server_address", ip.to_string()),
-            Address::Name(name) => add("server_address", name.to_owned()),
-        };
-        if let Some(port) = self.port {
-            add("server_port", port.to_string());
-        }
-        labels
-    }
-
-    fn to_owned(&self) -> OwnedKey {
-        OwnedKey {
-            method: self.method,
-            outcome: self.outcome,
-            version: self.version,
-            scheme: self.scheme,
-            address: match self.address {
-                Address::Ip(ip) => OwnedAddress::Ip(ip),
-                Address::Name(name) => OwnedAddress::Name(name.into()),
-            },
-            port: self.port,
-            further: self
-                .further
-                .iter()
-                .map(|&(name, value)| (name, value.into()))
-                .collect(),
-        }
-    }
-}
-
-impl OwnedKey {
-    fn is(&self, key: &Key<'_>) -> bool {
-        let same_address = match (&self.address, &key.address) {
-            (OwnedAddress::Ip(mine), Address::Ip(other)) => mine == other,
-            (OwnedAddress::Name(mine), Address::Name(other)) => **mine == **other,
-            _ => false,
-        };
-        let mine = self.further.iter().map(|(name, value)| (*name, &**value));
-        same_address
-            && self.method == key.method
-            && self.outcome == key.outcome
-            && self.version == key.version
-            && self.scheme == key.scheme
-            && self.port == key.port
-            && mine.eq(key.further.iter().copied())
-    }
-}
-
-/// Splits a Host header. A port that is not a number is no port.
-fn split(host: &str) -> (Address<'_>, Option<u16>) {
-    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((name, rest)) => (name, rest.strip_prefix(':')),
-        None => match host.split_once(':') {
-            // More than one colon without brackets: an IPv6 address without a port.
-            Some((_, rest)) if rest.contains(':') => (host, None),
-            Some((name, port)) => (name, Some(port)),
-            None => (host, None),
-        },
-    };
-    let address = name.parse().map_or(Address::Name(name), Address::Ip);
-    (address, port.and_then(|port| port.parse().ok()))
-}
-
-fn method(method: &Method) -> &'static str {
-    const KNOWN: [&str; 9] = [
-        "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE",
-    ];
-    let known = KNOWN.into_iter().find(|known| *known == method.as_str());
-    known.unwrap_or("_OTHER")
-}
-
-fn version(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_09 => "0.9",
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2.0",
-        Version::HTTP_3 => "3.0",
-        _ => "1.1",
     }
 }
 

@@ -1,5 +1,6 @@
 use std::thread;
 
+use super::key::{method, version};
 use super::*;
 use crate::metrics::Gather;
 
@@ -247,6 +248,11 @@ fn beyond_the_limit_requests_are_counted_in_one_overflow_series() {
         [
             r#"k8s_namespace_name="default",otel_metric_overflow="true",otel_scope_name="s",otel_scope_schema_url="",otel_scope_version="1"} 11"#
         ]
+    );
+    // Nothing of them is kept, however many there are.
+    assert_eq!(
+        series.shared.series.read().unwrap().by_hash.len(),
+        MAX_LABEL_SETS - 1
     );
     let first = |line: &&String| line.contains(r#""host-0""#);
     assert!(counts.iter().find(first).unwrap().ends_with("} 2"));
