@@ -1,0 +1,139 @@
+//! `metadata`: names, namespaces, annotations.
+
+use penstock_types::annotation::Annotations;
+
+use super::AnnotationCheck;
+use super::fields::{Field, Object, Report};
+use crate::{Fault, ObjectKey, name};
+
+/// What an object says about itself.
+#[derive(Debug)]
+pub(super) struct Metadata {
+    pub(super) key: ObjectKey,
+    /// Line of its name.
+    pub(super) line: usize,
+}
+
+/// What the API server writes there; it shows up where a manifest was read back from a cluster.
+const BOOKKEEPING: [&str; 8] = [
+    "creationTimestamp",
+    "finalizers",
+    "generation",
+    "managedFields",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// Label that takes a Knative service off the public gateway.
+const VISIBILITY: &str = "networking.knative.dev/visibility";
+
+/// Reads the metadata of a Service, a Configuration or a Route.
+pub(super) fn of_object(object: &mut Object<'_>, report: &mut Report) -> Option<Metadata> {
+    let field = object.need("metadata", "a mapping with a name", report)?;
+    let mut metadata = field.object(report)?;
+    let name = match metadata.take("generateName") {
+        Some(generated) => {
+            let _ = metadata.take("name");
+            generated.unsupported("give it a name", report);
+            None
+        }
+        None => metadata.need("name", name::LABEL, report),
+    };
+    let line = name.as_ref().map_or(metadata.line, |name| name.line);
+    let name = name.and_then(|name| label(&name, report));
+    let namespace = match metadata.take("namespace") {
+        Some(namespace) => label(&namespace, report),
+        None => Some("default".to_owned()),
+    };
+    // Knative takes them on the template alone, so that a change of them makes a revision.
+    if let Some(written) = metadata.take("annotations") {
+        for (key, field) in entries(&written, report) {
+            if key.starts_with("autoscaling.knative.dev") {
+                let why = "belongs to spec.template.metadata.annotations, not here";
+                field.conflict(why, report);
+            } else {
+                let _ = field.string(report);
+            }
+        }
+    }
+    if let Some(labels) = metadata.take("labels") {
+        for (key, field) in entries(&labels, report) {
+            let _ = field.string(report);
+            if key == VISIBILITY {
+                report.warning(field.line, &field.path, Fault::Ignored);
+            }
+        }
+    }
+    metadata.accept(&BOOKKEEPING);
+    metadata.finish(report);
+    Some(Metadata {
+        key: ObjectKey {
+            namespace: namespace?,
+            name: name?,
+        },
+        line,
+    })
+}
+
+/// Name and annotations of a revision template.
+pub(super) fn of_template(
+    field: &Field<'_>,
+    configuration: &str,
+    check: AnnotationCheck<'_>,
+    report: &mut Report,
+) -> Option<(Option<String>, Annotations)> {
+    let mut metadata = field.object(report)?;
+    let name = metadata.take("name").and_then(|name| {
+        let label = label(&name, report)?;
+        let prefix = format!("{configuration}-");
+        if label.starts_with(&prefix) {
+            return Some(label);
+        }
+        name.wrong(format!("a name that begins with {prefix}"), report);
+        None
+    });
+    if let Some(generated) = metadata.take("generateName") {
+        generated.unsupported("leave it out: a name is made", report);
+    }
+    let written = metadata.take("annotations");
+    let entries = written.map_or_else(Vec::new, |written| entries(&written, report));
+    let mut annotations = Annotations::new();
+    for (key, field) in &entries {
+        if let Some(value) = field.string(report) {
+            annotations.insert((*key).to_owned(), value);
+        }
+    }
+    for rejected in check(&annotations) {
+        let at = |key: &String| entries.iter().find(|(written, _)| written == key);
+        let line = rejected.keys.iter().find_map(at);
+        let line = line.map_or(metadata.line, |(_, field)| field.line);
+        let path = format!(
+            "{}.annotations[{}]",
+            metadata.path,
+            rejected.keys.join(", ")
+        );
+        let reason = rejected.reason;
+        report.error(line, &path, Fault::Annotation { reason });
+    }
+    // Labels select objects; nothing selects revisions here.
+    metadata.accept(&["labels", "namespace"]);
+    metadata.accept(&BOOKKEEPING);
+    metadata.finish(report);
+    Some((name, annotations))
+}
+
+fn label(field: &Field<'_>, report: &mut Report) -> Option<String> {
+    let text = field.string(report)?;
+    if name::is_label(&text) {
+        return Some(text);
+    }
+    field.wrong(name::LABEL, report);
+    None
+}
+
+fn entries<'a>(field: &Field<'a>, report: &mut Report) -> Vec<(&'a str, Field<'a>)> {
+    let object = field.object(report);
+    object.map_or_else(Vec::new, |mut object| object.take_all())
+}
