@@ -1,0 +1,259 @@
+//! One revision under watch: its policy, the pods asked for, the calls that ask, what is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use penstock_cluster::Revision;
+use penstock_scaling::config::Config;
+use penstock_scaling::spec::Spec;
+use penstock_types::demand::Demand;
+
+use crate::metrics::{Metrics, Series};
+use crate::policy::{Policy, PolicyKind, Verdict};
+use crate::state::{Decided, Handle};
+
+/// Shortest time between two decisions that no waiting request asks for. Reports come each
+/// second from each source: with up to ten sources every report brings its decision.
+const APART: Duration = Duration::from_millis(100);
+
+/// First wait after a failed call; it doubles up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// Longest wait after a failed call.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Time that the cluster is given to show a number it was asked for, before it is asked again.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// One revision under watch.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    revision: Arc<Revision>,
+    policy: Policy,
+    ready: u32,
+    /// Pods wanted.
+    wanted: u32,
+    decided: Option<Duration>,
+    heard: Duration,
+    asking: Asking,
+    series: Series,
+}
+
+/// How far the cluster was told.
+#[derive(Debug)]
+struct Asking {
+    /// What the last call that was taken asked for.
+    taken: u32,
+    /// A call is under way, or waits for its next attempt.
+    busy: bool,
+    /// When the last call ended.
+    ended: Duration,
+    /// Calls that failed in a row.
+    failures: u32,
+}
+
+/// A change of the number of pods wanted.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub(crate) from: u32,
+    pub(crate) verdict: Verdict,
+}
+
+/// What became of a failed call.
+pub(crate) struct Retry {
+    /// Whether it is the first failure in a row: later ones are not worth a line each.
+    pub(crate) first: bool,
+    /// When to try again.
+    pub(crate) after: Duration,
+}
+
+impl Watched {
+    pub(crate) fn new(
+        kind: PolicyKind,
+        revision: Arc<Revision>,
+        config: &Config,
+        metrics: &Metrics,
+        now: Duration,
+    ) -> Self {
+        let spec = spec(config, &revision);
+        let series = metrics.series(&revision, spec.metric);
+        let ready = ready(&revision);
+        let wanted = revision.wanted;
+        Self {
+            policy: Policy::new(kind, spec, revision.slots, wanted, ready, now),
+            ready,
+            wanted,
+            decided: None,
+            heard: now,
+            asking: Asking {
+                taken: wanted,
+                busy: false,
+                ended: now,
+                failures: 0,
+            },
+            series,
+            revision,
+        }
+    }
+
+    /// Takes the picture of a new snapshot or configuration. Returns whether the parameters
+    /// are others than before, so that a decision is due.
+    pub(crate) fn update(
+        &mut self,
+        revision: &Arc<Revision>,
+        config: &Config,
+        metrics: &Metrics,
+        now: Duration,
+    ) -> bool {
+        self.revision = Arc::clone(revision);
+        self.ready = ready(revision);
+        let spec = spec(config, revision);
+        if spec == *self.policy.spec() {
+            return false;
+        }
+        if spec.metric != self.series.metric() {
+            self.series = metrics.series(revision, spec.metric);
+        }
+        self.policy.set_spec(spec, revision.slots, now);
+        true
+    }
+
+    /// Whether the picture, and all that the parameters come from, is the one already taken.
+    pub(crate) fn shows(&self, revision: &Arc<Revision>) -> bool {
+        Arc::ptr_eq(&self.revision, revision)
+    }
+
+    /// Takes a report. Returns whether a decision is due now, not at the next tick.
+    pub(crate) fn observe(&mut self, report: &Demand, now: Duration) -> bool {
+        self.heard = now;
+        let urgent = self.policy.observe(report, self.ready, now);
+        urgent
+            || self.policy.is_event_driven()
+                && self
+                    .decided
+                    .is_none_or(|decided| now.saturating_sub(decided) >= APART)
+    }
+
+    /// When a report, or the lack of one, was last heard.
+    pub(crate) fn heard(&self) -> Duration {
+        self.heard
+    }
+
+    /// The source speaks but has nothing to say about this revision.
+    pub(crate) fn absent(&mut self, now: Duration) {
+        self.policy.absent(now);
+    }
+
+    /// Decides. A change has to be asked for and told.
+    pub(crate) fn decide(&mut self, now: Duration) -> Option<Change> {
+        self.decided = Some(now);
+        let verdict = self.policy.decide(self.ready, now);
+        let from = self.wanted;
+        self.wanted = verdict.pods;
+        (from != self.wanted).then_some(Change { from, verdict })
+    }
+
+    /// The number to ask the cluster for, if it is time to ask; the caller then makes the call.
+    pub(crate) fn ask(&mut self) -> Option<u32> {
+        if self.asking.busy || self.asking.taken == self.wanted {
+            return None;
+        }
+        self.asking.busy = true;
+        Some(self.wanted)
+    }
+
+    /// As [`Watched::ask`], also if the cluster had taken the number and shows another.
+    pub(crate) fn ask_again(&mut self, now: Duration) -> Option<u32> {
+        if self.revision.wanted != self.wanted && now.saturating_sub(self.asking.ended) >= SETTLE {
+            self.asking.taken = self.revision.wanted;
+        }
+        self.ask()
+    }
+
+    /// The call was taken. Returns how many had failed before it.
+    pub(crate) fn taken(&mut self, pods: u32, now: Duration) -> u32 {
+        self.asking.taken = pods;
+        self.asking.busy = false;
+        self.asking.ended = now;
+        std::mem::take(&mut self.asking.failures)
+    }
+
+    /// The call failed.
+    pub(crate) fn failed(&mut self, now: Duration) -> Retry {
+        let failures = self.asking.failures;
+        self.asking.failures += 1;
+        self.asking.ended = now;
+        Retry {
+            first: failures == 0,
+            after: FIRST_WAIT
+                .saturating_mul(1 << failures.min(16))
+                .min(LONGEST_WAIT),
+        }
+    }
+
+    /// The wait after a failed call is over.
+    pub(crate) fn waited(&mut self) {
+        self.asking.busy = false;
+    }
+
+    /// Tells of a change: one log line, and the ring for `/state`.
+    pub(crate) fn tell(&self, change: &Change, unix: Duration, handle: &Handle) {
+        let Change { from, verdict } = change;
+        let (id, to, why) = (&self.revision.id, verdict.pods, verdict.words());
+        let (policy, mode) = (self.policy.kind().as_str(), verdict.mode);
+        tracing::info!(
+            target: "scaling",
+            revision = %id,
+            from,
+            to,
+            policy,
+            mode,
+            figure = verdict.figure,
+            target = verdict.target,
+            "{id} {from} -> {to}: {why}"
+        );
+        handle.update(id, |state| {
+            state.mode = mode;
+            state.push(Decided {
+                unix_seconds: unix.as_secs(),
+                from: *from,
+                to,
+                why,
+            });
+        });
+    }
+
+    /// Brings gauges and state up to date.
+    pub(crate) fn show(&self, now: Duration, handle: &Handle) {
+        let figures = self.policy.figures(self.ready, now);
+        let series = &self.series;
+        series.desired.set(figures.desired);
+        series.requested.set(f64::from(self.wanted));
+        series.excess_burst_capacity.set(figures.excess);
+        series
+            .panic_mode
+            .set(f64::from(u8::from(figures.panicking)));
+        series.stable.set(figures.stable);
+        series.panic.set(figures.panic);
+        series.target.set(figures.target);
+        series.count_pods(&self.revision);
+        handle.update(&self.revision.id, |state| {
+            state.wanted = self.wanted;
+            state.policy = self.policy.kind().as_str();
+            state.stable = figures.stable;
+            state.panic = figures.panic;
+            state.target = figures.target;
+        });
+    }
+}
+
+fn spec(config: &Config, revision: &Revision) -> Spec {
+    Spec::derive(
+        config,
+        &revision.annotations,
+        revision.slots,
+        revision.reachability,
+    )
+}
+
+fn ready(revision: &Revision) -> u32 {
+    u32::try_from(revision.ready().count()).unwrap_or(u32::MAX)
+}
