@@ -228,8 +228,8 @@ impl Decider {
         }
     }
 
-    /// Pods that the newest report asks for.
-    fn need(&self) -> f64 {
+    /// Pods that the newest report asks for, as a fraction.
+    pub fn need(&self) -> f64 {
         let waiting = f64::from(self.load.waiting);
         let line = waiting / self.full();
         let burst = if self.load.waiting > 0 {
