@@ -59,15 +59,18 @@ pub fn bound(spec: &Spec, initialized: bool, desired: Option<u32>) -> Bounded {
     Bounded { pods, by }
 }
 
+/// Activators of any revision, at least.
+pub const FEWEST_ACTIVATORS: u32 = 2;
+
 /// Activators for a revision with so many ready pods: enough to hold the load that its pods
-/// can take and the burst that may come on top, and at least two.
+/// can take and the burst that may come on top, and at least
+/// [`FEWEST_ACTIVATORS`].
 pub fn activators(spec: &Spec, ready: u32) -> u32 {
-    const FEWEST: u32 = 2;
     let burst = match spec.burst_capacity {
-        BurstCapacity::Of(0.0) => return FEWEST,
+        BurstCapacity::Of(0.0) => return FEWEST_ACTIVATORS,
         BurstCapacity::Of(burst) => burst,
         BurstCapacity::Unlimited => 0.0,
     };
     let load = f64::from(ready) * spec.total + burst;
-    ((load / spec.activator_capacity).ceil() as u32).max(FEWEST)
+    ((load / spec.activator_capacity).ceil() as u32).max(FEWEST_ACTIVATORS)
 }

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod activity;
 pub mod annotation;
 pub mod bounds;
 pub mod config;
@@ -16,5 +17,7 @@ pub mod knative;
 mod literal;
 pub mod load;
 pub mod maximum;
+pub mod reconcile;
 pub mod spec;
 pub mod window;
+pub mod zero;

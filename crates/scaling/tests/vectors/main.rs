@@ -5,6 +5,7 @@
 mod autoscaler;
 mod config;
 mod derived;
+mod reconcile;
 mod windows;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,191 @@
+//! `reconcile.json`: one step of scaling each, as far as it is arithmetic. What concerns the
+//! objects of a Kubernetes API (SKS, Metric, the conditions that follow from them) is not.
+
+use std::time::Duration;
+
+use penstock_scaling::activity::{Activity, Inactive, State};
+use penstock_scaling::config::Config;
+use penstock_scaling::knative::Status;
+use penstock_scaling::reconcile::{Observed, Step, step};
+use penstock_scaling::spec::Spec;
+use penstock_scaling::zero::Path;
+use penstock_types::Slots;
+use serde::Deserialize;
+
+use crate::{Strings, check, moment, ms, reachability, read, same};
+
+#[derive(Deserialize)]
+struct File {
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    id: String,
+    #[serde(rename = "in")]
+    given: Given,
+    out: Wanted,
+}
+
+#[derive(Deserialize)]
+struct Given {
+    configmap: Strings,
+    progress_deadline_ms: f64,
+    annotations: Strings,
+    reachability: String,
+    active: Condition,
+    scale_target_initialized: bool,
+    status_desired_scale: Option<i32>,
+    decider_desired_scale: i32,
+    decider_ebc: i32,
+    sks: Option<Sks>,
+    replicas: Option<u32>,
+    ready_pods: u32,
+    activator_probe: String,
+}
+
+#[derive(Deserialize)]
+struct Condition {
+    status: String,
+    reason: String,
+    for_ms: f64,
+}
+
+#[derive(Deserialize)]
+struct Sks {
+    mode: String,
+    has_private_service: bool,
+    has_service_name: bool,
+    proxy_for_ms: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    error: bool,
+    patched_replicas: Option<u32>,
+    requeue_after_ms: Vec<f64>,
+    probed_activator: bool,
+    started_async_probe: bool,
+    sks_mode: String,
+    sks_num_activators: u32,
+    active_status: String,
+    active_reason: String,
+    active_since_reset: bool,
+    scale_target_initialized: bool,
+    status_desired_scale: Option<i32>,
+}
+
+const NOW_UNIX_MS: u64 = 1_700_000_000_000;
+
+#[test]
+fn steps() {
+    let file: File = read("reconcile.json");
+    check("reconcile.json", &file.cases, |case| case.id.clone(), run);
+}
+
+fn run(case: &Case) -> Result<(), String> {
+    let (given, want) = (&case.given, &case.out);
+    same("error", false, want.error)?;
+    let spec = spec(given)?;
+    let now = moment(NOW_UNIX_MS, 0.0);
+    let before = State {
+        activity: activity(&given.active.status, &given.active.reason)?,
+        since: now - ms(given.active.for_ms),
+        initialized: given.scale_target_initialized,
+    };
+
+    let (mut state, mut step) = take(&spec, before, given, false, now);
+    same("probed", step.needs_confirmation(), want.probed_activator)?;
+    if step.needs_confirmation() {
+        let confirmed = given.activator_probe == "ok";
+        (state, step) = take(&spec, before, given, confirmed, now);
+    }
+    same(
+        "asynchronous probe",
+        step.needs_confirmation(),
+        want.started_async_probe,
+    )?;
+
+    same("patched replicas", step.ask, want.patched_replicas)?;
+    let again: Vec<Duration> = want
+        .requeue_after_ms
+        .iter()
+        .map(|&after| ms(after))
+        .collect();
+    same("requeue", step.again_after.into_iter().collect(), again)?;
+    let mode = if step.proxied { "Proxy" } else { "Serve" };
+    same("mode", mode, want.sks_mode.as_str())?;
+    same("activators", step.activators, want.sks_num_activators)?;
+
+    let want_activity = activity(&want.active_status, &want.active_reason)?;
+    same("activity", state.activity, want_activity)?;
+    if given.active.for_ms > 0.0 {
+        let reset = state.since != before.since;
+        same("new activity", reset, want.active_since_reset)?;
+    }
+    same(
+        "initialized",
+        state.initialized,
+        want.scale_target_initialized,
+    )?;
+    // Not knowing how many overwrites only not knowing how many.
+    let desired = match (step.wanted, given.status_desired_scale) {
+        (Some(pods), _) => Some(pods as i32),
+        (None, Some(before)) if before >= 0 => Some(before),
+        (None, _) => Some(-1),
+    };
+    same("desired scale", desired, want.status_desired_scale)
+}
+
+fn take(
+    spec: &Spec,
+    mut state: State,
+    given: &Given,
+    confirmed: bool,
+    now: Duration,
+) -> (State, Step) {
+    let observed = Observed {
+        decided: Status {
+            desired: u32::try_from(given.decider_desired_scale).ok(),
+            excess_burst_capacity: given.decider_ebc,
+        },
+        replicas: given.replicas,
+        ready: given.ready_pods,
+        path: given
+            .sks
+            .as_ref()
+            .filter(|sks| sks.has_private_service)
+            .map(|sks| Path {
+                proxied: sks.mode == "Proxy",
+                proxied_for: ms(sks.proxy_for_ms.unwrap_or(0.0)),
+                confirmed,
+                published: sks.has_service_name,
+            }),
+    };
+    let step = step(spec, &mut state, &observed, now);
+    (state, step)
+}
+
+fn spec(given: &Given) -> Result<Spec, String> {
+    let config = Config {
+        progress_deadline: ms(given.progress_deadline_ms),
+        ..Config::from_map(&given.configmap).map_err(|bad| format!("{bad:?}"))?
+    };
+    Ok(Spec::derive(
+        &config,
+        &given.annotations,
+        Slots::Unlimited,
+        reachability(&given.reachability),
+    ))
+}
+
+fn activity(status: &str, reason: &str) -> Result<Activity, String> {
+    match (status, reason) {
+        ("Unknown", "") => Ok(Activity::New),
+        ("Unknown", "Queued") => Ok(Activity::Activating),
+        ("True", _) => Ok(Activity::Active),
+        ("False", "NoTraffic") => Ok(Activity::Inactive(Inactive::NoTraffic)),
+        ("False", "TimedOut") => Ok(Activity::Inactive(Inactive::TimedOut)),
+        _ => Err(format!("no activity is called {status:?}, {reason:?}")),
+    }
+}
