@@ -8,13 +8,13 @@ mod probe;
 mod template;
 mod traffic;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use penstock_types::annotation::{Annotations, Rejected};
 
-use crate::{Fault, Manifests, Place, Problem, yaml};
+use crate::{Fault, Manifests, ObjectKey, Place, Problem, yaml};
 use fields::{Field, Report};
 
 /// Rules of the annotations on a revision template; whoever scales knows them.
@@ -100,15 +100,23 @@ pub fn read(sources: &[Source<'_>], check: AnnotationCheck<'_>) -> Result<Manife
 
 /// Two that want the same name, or the same host.
 fn collisions(manifests: &Manifests, errors: &mut Vec<Problem>) {
+    // A name that could not be read is the same as no other.
+    let readable = |key: &ObjectKey| !key.name.is_empty() && !key.namespace.is_empty();
     let mut configurations = HashMap::new();
-    for configuration in &manifests.configurations {
+    let mut twice = HashSet::new();
+    for configuration in manifests
+        .configurations
+        .iter()
+        .filter(|it| readable(&it.key))
+    {
         if let Some(first) = configurations.insert(&configuration.key, &configuration.place) {
             let what = format!("the configuration {}", configuration.key);
             errors.push(second(&configuration.place, "metadata.name", &what, first));
+            twice.insert(&configuration.key);
         }
     }
     let mut hosts: HashMap<(&str, String), &Place> = HashMap::new();
-    for route in &manifests.routes {
+    for route in manifests.routes.iter().filter(|it| readable(&it.key)) {
         let name = &route.key.name;
         let tags = route.traffic.iter().filter_map(|target| {
             let tag = target.tag.as_deref()?;
@@ -116,11 +124,10 @@ fn collisions(manifests: &Manifests, errors: &mut Vec<Problem>) {
         });
         for (label, place) in std::iter::once((name.clone(), &route.place)).chain(tags) {
             let what = format!("the host {label} in namespace {}", route.key.namespace);
-            if let Some(first) = hosts.insert((&route.key.namespace, label), place) {
-                // A Service given twice was named above.
-                if configurations.len() == manifests.configurations.len() {
-                    errors.push(second(place, "spec.traffic", &what, first));
-                }
+            let first = hosts.insert((&route.key.namespace, label), place);
+            // A Service given twice was named above.
+            if let Some(first) = first.filter(|_| !twice.contains(&route.key)) {
+                errors.push(second(place, "spec.traffic", &what, first));
             }
         }
     }

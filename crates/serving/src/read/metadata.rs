@@ -29,10 +29,25 @@ const BOOKKEEPING: [&str; 8] = [
 /// Label that takes a Knative service off the public gateway.
 const VISIBILITY: &str = "networking.knative.dev/visibility";
 
-/// Reads the metadata of a Service, a Configuration or a Route.
-pub(super) fn of_object(object: &mut Object<'_>, report: &mut Report) -> Option<Metadata> {
-    let field = object.need("metadata", "a mapping with a name", report)?;
-    let mut metadata = field.object(report)?;
+/// Reads the metadata of a Service, a Configuration or a Route. Whatever is wrong with it, the
+/// rest of the object is to be looked at as well: an unreadable name is empty.
+pub(super) fn of_object(object: &mut Object<'_>, report: &mut Report) -> Metadata {
+    let line = object.line;
+    let field = object.need("metadata", "a mapping with a name", report);
+    let metadata = field.and_then(|field| field.object(report));
+    metadata.map_or_else(
+        || Metadata {
+            key: ObjectKey {
+                namespace: String::new(),
+                name: String::new(),
+            },
+            line,
+        },
+        |metadata| of_mapping(metadata, report),
+    )
+}
+
+fn of_mapping(mut metadata: Object<'_>, report: &mut Report) -> Metadata {
     let name = match metadata.take("generateName") {
         Some(generated) => {
             let _ = metadata.take("name");
@@ -68,13 +83,13 @@ pub(super) fn of_object(object: &mut Object<'_>, report: &mut Report) -> Option<
     }
     metadata.accept(&BOOKKEEPING);
     metadata.finish(report);
-    Some(Metadata {
+    Metadata {
         key: ObjectKey {
-            namespace: namespace?,
-            name: name?,
+            namespace: namespace.unwrap_or_default(),
+            name: name.unwrap_or_default(),
         },
         line,
-    })
+    }
 }
 
 /// Name and annotations of a revision template.
@@ -88,7 +103,8 @@ pub(super) fn of_template(
     let name = metadata.take("name").and_then(|name| {
         let label = label(&name, report)?;
         let prefix = format!("{configuration}-");
-        if label.starts_with(&prefix) {
+        // Without a readable name of the configuration, nothing can be said.
+        if configuration.is_empty() || label.starts_with(&prefix) {
             return Some(label);
         }
         name.wrong(format!("a name that begins with {prefix}"), report);

@@ -69,7 +69,7 @@ pub(super) fn read(
     let spec = object.need("spec", "a mapping", report);
     let spec = spec.and_then(|spec| spec.object(report));
     object.finish(report);
-    let (Some(metadata), Some(spec)) = (metadata, spec) else {
+    let Some(spec) = spec else {
         return;
     };
     match kind_text.as_str() {
@@ -107,11 +107,11 @@ impl Reader<'_> {
                 field.unsupported(instead, report);
             }
         }
-        let run_latest = older.into_iter().find(|(mode, _)| *mode == "runLatest");
-        if let Some((_, field)) = run_latest {
-            if self.version == Version::V1Alpha1 {
-                self.run_latest(&metadata, &field, line, manifests, report);
+        if let Some((mode, field)) = older.first() {
+            if self.version == Version::V1Alpha1 && *mode == "runLatest" {
+                self.run_latest(&metadata, field, line, manifests, report);
             }
+            spec.accept(&["template", "traffic"]);
             spec.finish(report);
             return;
         }

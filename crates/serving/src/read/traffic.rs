@@ -70,8 +70,9 @@ fn targets(traffic: &Field<'_>, of: Of<'_>, report: &mut Report) -> Vec<TrafficT
                 first_line: first.place.line,
             };
             report.error(target.place.line, &format!("{}.tag", item.path), fault);
+        } else {
+            targets.push(target);
         }
-        targets.push(target);
     }
     if let Some(sum) = sum.filter(|sum| *sum != 100) {
         traffic.fault_of(format!("{sum} percent in all"), "100 in all", report);

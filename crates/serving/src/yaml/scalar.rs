@@ -79,14 +79,15 @@ impl Scalar {
 
 fn number(text: &str) -> Kind {
     let digits = text.trim_start_matches(['+', '-']);
+    let octal = |digit: &u8| (b'0'..=b'7').contains(digit);
     let (radix, digits) = match digits.as_bytes() {
         [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
         [b'0', b'o' | b'O', ..] => (8, &digits[2..]),
-        [b'0', b'0'..=b'7', ..] => (8, &digits[1..]),
-        [b'0'..=b'9' | b'.', ..] => (10, digits),
+        [b'0', rest @ ..] if !rest.is_empty() && rest.iter().all(octal) => (8, &digits[1..]),
         _ if matches!(digits, ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN") => {
             return Kind::Float;
         }
+        [b'0'..=b'9' | b'.', ..] => (10, digits),
         _ => return Kind::Text,
     };
     if text.len() - text.trim_start_matches(['+', '-']).len() > 1 {
@@ -130,7 +131,7 @@ mod tests {
             ("0x1F", Kind::Integer(31)),
             ("0o17", Kind::Integer(15)),
             ("017", Kind::Integer(15)),
-            ("089", Kind::Float),
+            ("089", Kind::Integer(89)),
             ("1.5", Kind::Float),
             ("1e3", Kind::Float),
             (".inf", Kind::Float),
