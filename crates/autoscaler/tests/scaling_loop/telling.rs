@@ -1,0 +1,1 @@
+//! What the loop tells: one line per change, the state, the gauges.
