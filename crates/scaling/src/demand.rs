@@ -8,15 +8,15 @@
 //!
 //! ```text
 //! need = max( (waiting + in flight) / full,   if anything waits
-//!             steady / target + waiting / full )
+//!             steady / target + waiting / full )   under a hard limit, else steady / target
 //! ```
 //!
 //! `target` is the load aimed at per pod (total × utilisation). `full` is what a pod really
 //! holds: its total where a hard limit enforces it (`containerConcurrency`), else again the
 //! target. The room that the utilisation leaves free is there for requests yet to come; those
 //! that wait have come, so each gets a slot: 200 waiting at 10 slots are 20 pods, not 29.
-//! `steady` is the mean load of the last second, not more than the ready pods can hold (what is
-//! above waits, and is counted there) and, under a hard limit, not more than [`BELIEVED`] times the
+//! `steady` is the mean load of the last second, not more than the ready pods can hold (what was
+//! above waited, and is counted there) and, under a hard limit, not more than [`BELIEVED`] times the
 //! second before: a burst that was given its slots does not ask for room beside them as well
 //! unless it stays, while a step of up to x2 counts in full after its first full second.
 //!
@@ -175,6 +175,7 @@ impl Decider {
                 (Metric::Concurrency, Slots::Limited(_)) => {
                     average.min(self.spec.total * f64::from(ready))
                 }
+                (Metric::Concurrency, Slots::Unlimited) if ready == 0 => 0.0,
                 _ => average,
             };
             self.steady = match self.slots {
@@ -237,7 +238,12 @@ impl Decider {
         } else {
             0.0
         };
-        burst.max(self.steady / self.spec.target + line)
+        let steady = self.steady / self.spec.target;
+        match (self.spec.metric, self.slots) {
+            (Metric::Concurrency, Slots::Limited(_)) => burst.max(steady + line),
+            // The mean of the last second may have counted those that wait already.
+            _ => burst.max(steady),
+        }
     }
 
     /// Pods wanted at `now`, while `ready` pods take requests.
