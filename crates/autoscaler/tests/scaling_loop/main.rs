@@ -1,11 +1,17 @@
 //! The loop against a scripted cluster, with the clock paused: what it asks for, and when.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what fails here fails the test"
+)]
+
 mod bench;
 mod telling;
 
 use std::time::Duration;
 
-use bench::{Bench, SECOND, addrs, first, nothing, report};
+use bench::{Bench, addrs, first, nothing, report};
 use penstock_autoscaler::PolicyKind;
 use penstock_scaling::config::Config;
 use penstock_testkit::cluster::{ScriptedCluster, revision};
@@ -334,5 +340,4 @@ async fn the_loop_ends_with_the_stop_signal_and_lives_on_without_a_source() {
     let other = RevisionId::new("default", "other-00001");
     assert_eq!(cluster.next_scale().await, (other, 2));
     bench.stop().await;
-    let _ = SECOND;
 }

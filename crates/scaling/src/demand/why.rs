@@ -141,7 +141,12 @@ impl fmt::Display for Decision {
             (None, _) => write!(f, "{figure} on average, {target} a pod")?,
         }
         if let Some((chosen, by)) = self.clipped {
-            write!(f, "; {chosen} changed to {} by {}", self.pods, by.as_str())?;
+            let moved = if self.pods < chosen {
+                "lowered"
+            } else {
+                "raised"
+            };
+            write!(f, "; {chosen} {moved} to {} by {}", self.pods, by.as_str())?;
         }
         Ok(())
     }
