@@ -223,3 +223,6 @@ impl Check<'_> {
         parsed
     }
 }
+
+#[cfg(test)]
+mod tests;

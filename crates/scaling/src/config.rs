@@ -348,3 +348,6 @@ impl fmt::Display for BadValue {
 }
 
 impl std::error::Error for BadValue {}
+
+#[cfg(test)]
+mod tests;

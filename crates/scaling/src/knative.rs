@@ -294,3 +294,6 @@ impl Status {
         self.desired == Some(0) && concurrency != 0.0
     }
 }
+
+#[cfg(test)]
+mod tests;

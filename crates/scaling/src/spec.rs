@@ -203,3 +203,6 @@ fn panic_window(stable: Duration, percentage: f64) -> Duration {
     let seconds = (nanos as u64).saturating_add(500_000_000) / 1_000_000_000;
     Duration::from_secs(seconds.max(1))
 }
+
+#[cfg(test)]
+mod tests;
