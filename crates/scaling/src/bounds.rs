@@ -74,3 +74,89 @@ pub fn activators(spec: &Spec, ready: u32) -> u32 {
     let load = f64::from(ready) * spec.total + burst;
     ((load / spec.activator_capacity).ceil() as u32).max(FEWEST_ACTIVATORS)
 }
+
+#[cfg(test)]
+mod tests {
+    use penstock_types::annotation::Annotations;
+    use penstock_types::{Reachability, Slots};
+
+    use super::*;
+    use crate::config::Config;
+
+    fn spec() -> Spec {
+        Spec::derive(
+            &Config::default(),
+            &Annotations::new(),
+            Slots::Unlimited,
+            Reachability::Reachable,
+        )
+    }
+
+    #[test]
+    fn a_wish_is_brought_within_the_bounds() {
+        let bounded = Spec {
+            min_scale: 2,
+            max_scale: Some(8),
+            initial_scale: 12,
+            ..spec()
+        };
+        let table = [
+            // what it shows, initialized, wish, pods, by
+            ("too few", true, Some(1), 2, Some(Bound::Min)),
+            ("no wish", true, None, 2, Some(Bound::Min)),
+            ("as it is", true, Some(5), 5, None),
+            ("too many", true, Some(9), 8, Some(Bound::Max)),
+            ("to begin with", false, Some(1), 12, Some(Bound::Initial)),
+            (
+                "more than to begin with",
+                false,
+                Some(13),
+                8,
+                Some(Bound::Max),
+            ),
+        ];
+        for (case, initialized, wish, pods, by) in table {
+            let want = Bounded { pods, by };
+            assert_eq!(bound(&bounded, initialized, wish), want, "{case}");
+        }
+        let free = bound(&spec(), true, Some(1_000_000));
+        assert_eq!((free.pods, free.by), (1_000_000, None));
+        let none = bound(&spec(), true, None);
+        assert_eq!((none.pods, none.by), (0, None));
+    }
+
+    #[test]
+    fn nobody_waits_for_the_initial_pods_of_an_unreachable_revision() {
+        let unreachable = Spec {
+            initial_scale: 12,
+            reachability: Reachability::Unreachable,
+            ..spec()
+        };
+        assert_eq!(bound(&unreachable, false, Some(1)).pods, 1);
+    }
+
+    #[test]
+    fn activators_hold_what_the_pods_can_take_and_the_burst() {
+        let of = |burst_capacity, total| Spec {
+            burst_capacity,
+            total,
+            activator_capacity: 100.0,
+            ..spec()
+        };
+        let table = [
+            // burst capacity, load per pod, ready pods, activators
+            (BurstCapacity::Of(200.0), 100.0, 0, 2),
+            (BurstCapacity::Of(200.0), 100.0, 1, 3),
+            (BurstCapacity::Of(200.0), 100.0, 15, 17),
+            (BurstCapacity::Of(0.0), 100.0, 500, 2),
+            (BurstCapacity::Unlimited, 100.0, 5, 5),
+        ];
+        for (burst, total, ready, want) in table {
+            assert_eq!(
+                activators(&of(burst, total), ready),
+                want,
+                "{burst:?}, {ready}"
+            );
+        }
+    }
+}

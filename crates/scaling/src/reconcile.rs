@@ -135,3 +135,6 @@ fn scale(spec: &Spec, state: &State, observed: &Observed, path: Path, now: Durat
         why: Some(Reason::LastPod(last.why)),
     }
 }
+
+#[cfg(test)]
+mod tests;
