@@ -1,7 +1,11 @@
 //! Scaling: arithmetic only. Takes figures and `now`, returns numbers of pods and says why.
 //!
-//! A revision's parameters come from [`config`] (the cluster's defaults) and [`annotation`]
-//! (what the revision overrides), together in [`spec`].
+//! ```text
+//! config, annotation ──> spec: the parameters of one revision
+//!                         │
+//! reports ──> load ──> knative or demand ──> bounds ──> zero ──> pods to ask for, and why
+//!          (windows)     (a policy)          └── reconcile ──┘
+//! ```
 //!
 //! Time is a [`Duration`](std::time::Duration) since the unix epoch wherever it is handed in:
 //! windows cut it into buckets that begin at whole seconds of the wall clock.
@@ -18,6 +22,7 @@ mod literal;
 pub mod load;
 pub mod maximum;
 pub mod reconcile;
+pub mod sample;
 pub mod spec;
 pub mod window;
 pub mod zero;

@@ -8,7 +8,7 @@ use penstock_types::annotation::Annotations;
 use penstock_types::{Reachability, Slots};
 
 use crate::annotation as key;
-use crate::config::{BurstCapacity, Config, burst_capacity, limit};
+use crate::config::{BurstCapacity, Config, burst_capacity, limit, stable_window};
 use crate::literal::{count, duration, number};
 
 /// What is measured and aimed at.
@@ -96,7 +96,7 @@ impl Spec {
         };
         let (total, target) = capacity(config, annotations, slots, metric);
         let stable_window = key::STABLE_WINDOW
-            .read(annotations, duration)
+            .read(annotations, stable_window)
             .unwrap_or(config.stable_window);
         let reachable = reachability != Reachability::Unreachable;
         let percent = |key: key::Key, default| key.read(annotations, number).unwrap_or(default);
@@ -197,11 +197,11 @@ fn capacity(
     (total, (total * fraction).max(0.01))
 }
 
-/// A part of the stable window, to the nearest second, but at least one.
+/// A part of the stable window, to the nearest second; at least one, at most all of it.
 fn panic_window(stable: Duration, percentage: f64) -> Duration {
     let nanos = stable.as_nanos() as f64 * percentage / 100.0;
     let seconds = (nanos as u64).saturating_add(500_000_000) / 1_000_000_000;
-    Duration::from_secs(seconds.max(1))
+    Duration::from_secs(seconds.clamp(1, stable.as_secs().max(1)))
 }
 
 #[cfg(test)]

@@ -102,6 +102,24 @@ fn the_panic_window_is_rounded_to_whole_seconds() {
 }
 
 #[test]
+fn windows_that_nobody_should_have_let_through_do_no_harm() {
+    let minute = Duration::from_secs(60);
+    for window in ["0s", "-1s", "1ms", "100000h"] {
+        let spec = derive(&Config::default(), &[("window", window)], 0);
+        assert_eq!(spec.stable_window, minute, "{window}");
+    }
+    for (percentage, seconds) in [("1e300", 60), ("-5", 1), ("nan", 1), ("inf", 60)] {
+        let entries = [("panic-window-percentage", percentage)];
+        let spec = derive(&Config::default(), &entries, 0);
+        assert_eq!(
+            spec.panic_window,
+            Duration::from_secs(seconds),
+            "{percentage}"
+        );
+    }
+}
+
+#[test]
 fn an_initial_scale_of_zero_has_to_be_allowed() {
     let entries = [("initial-scale", "0")];
     for (allow_zero_initial_scale, want) in [(true, 0), (false, 3)] {

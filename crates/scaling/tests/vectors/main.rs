@@ -6,6 +6,7 @@ mod autoscaler;
 mod config;
 mod derived;
 mod reconcile;
+mod sampling;
 mod windows;
 
 use std::collections::BTreeMap;
