@@ -1,3 +1,35 @@
-//! (see design)
+//! HTTP in and out: what the activator and the queue-proxy have in common.
+//!
+//! ```text
+//! listener ── workers ── serve (h1 or h2c, one connection) ── the owner's answer() ─┐
+//!                                                                                   ▼
+//! container or queue-proxy ◄── pool (per worker) ◄── forward (headers, upgrade, 1xx, body)
+//! ```
+//!
+//! - [`listen`]: sockets to accept from, with errors that name the address
+//! - [`workers`]: one thread and one single-threaded runtime each; a request never leaves its own
+//! - [`serve`]: accepts, tells HTTP/1.1 from HTTP/2, serves until closed or cut
+//! - [`headers`]: what a proxy removes, adds and keeps
+//! - [`forward`]: one exchange with an upstream, over the pool of the worker
+//! - [`body`]: answers that hold a guard to their last byte, and end at a deadline
+//! - [`request_body`]: request bodies that wait for `100 Continue` and can be sent twice
+//! - [`probe`]: one attempt of a workload's probe
+//!
+//! A connection to an HTTP/1 upstream has no task of its own: whoever uses it drives it
+//! (`link.rs`). That saves two task switches for each read of a response.
 
+#![forbid(unsafe_code)]
+
+pub mod body;
+pub mod forward;
+pub mod headers;
+mod interim;
+mod link;
+pub mod listen;
+mod pool;
 pub mod probe;
+pub mod request_body;
+pub mod serve;
+mod transport;
+mod tunnel;
+pub mod workers;

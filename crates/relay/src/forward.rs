@@ -1,0 +1,358 @@
+//! One exchange with an upstream: send a request, get the head of its answer, hand over a body
+//! that brings the rest.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::header::{EXPECT, HOST};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::body::{Carrier, Deadlines, Guard, Relayed};
+use crate::headers;
+use crate::link::{DialError, Link};
+use crate::pool::{Keep, Pool};
+use crate::request_body::RequestBody;
+use crate::serve::Caller;
+use crate::tunnel;
+
+/// Sends requests on. One for each worker: its connections stay on the thread that made them.
+#[derive(Clone, Debug)]
+pub struct Relay {
+    pool: Arc<Pool>,
+    /// Upgraded connections run in here, until `cut`.
+    tasks: TaskTracker,
+    cut: CancellationToken,
+}
+
+/// Why there is no answer of the upstream to hand on.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardError {
+    /// No connection: nothing was sent.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The connection ended before the head of the answer was complete.
+    #[error("{addr} closed the connection before it answered")]
+    Closed {
+        /// Who was asked.
+        addr: SocketAddr,
+        /// What hyper says.
+        source: hyper::Error,
+    },
+    /// What came is no HTTP, or the connection broke.
+    #[error("{addr} gave no usable answer: {source}")]
+    Broken {
+        /// Who was asked.
+        addr: SocketAddr,
+        /// What hyper says.
+        source: hyper::Error,
+    },
+    /// It changed to a protocol that was not asked for.
+    #[error("backend tried to switch protocol {got:?} when {asked:?} was requested")]
+    Switched {
+        /// What it changed to.
+        got: String,
+        /// What was asked for.
+        asked: String,
+    },
+}
+
+impl ForwardError {
+    /// Whether the upstream has certainly not seen the request.
+    pub fn nothing_sent(&self) -> bool {
+        matches!(self, Self::Dial(_))
+    }
+
+    /// RFC 9209 §2.3: the type of the error.
+    pub fn proxy_error(&self) -> &'static str {
+        match self {
+            Self::Dial(DialError::Refused { .. }) => "connection_refused",
+            Self::Dial(DialError::TimedOut { .. }) => "connection_timeout",
+            Self::Closed { .. } => "connection_terminated",
+            Self::Broken { .. } => "http_protocol_error",
+            Self::Switched { .. } => "http_upgrade_failed",
+        }
+    }
+}
+
+/// A request with its hop-by-hop headers gone, ready to be sent, more than once if need be.
+#[derive(Debug)]
+pub struct Outgoing {
+    parts: Parts,
+    upgrade: Option<HeaderValue>,
+}
+
+impl Outgoing {
+    /// Prepares what came in: removes what concerned the incoming connection and appends its
+    /// peer to `X-Forwarded-For`.
+    pub fn prepare(mut parts: Parts, caller: &Caller) -> Self {
+        let upgrade = (parts.version == Version::HTTP_11)
+            .then(|| headers::upgrade_type(&parts.headers))
+            .flatten();
+        headers::remove_hop_by_hop(&mut parts.headers);
+        headers::append_forwarded_for(&mut parts.headers, caller.addr().ip());
+        if let Some(protocol) = upgrade.clone() {
+            headers::ask_upgrade(&mut parts.headers, protocol);
+        }
+        // An absolute-form target names the host, whatever Host says (RFC 9112 §3.2.2).
+        if parts.version < Version::HTTP_2
+            && let Some(authority) = parts.uri.authority()
+            && let Ok(host) = HeaderValue::try_from(authority.as_str())
+        {
+            parts.headers.insert(HOST, host);
+        }
+        Self { parts, upgrade }
+    }
+
+    /// The head, for further changes.
+    pub fn head(&mut self) -> &mut Parts {
+        &mut self.parts
+    }
+
+    /// Whether it may be sent twice although the first may have had an effect: no body, and a
+    /// method without effect or a key that makes it repeatable (spec/queue-proxy.md §3.8).
+    pub fn is_repeatable(&self) -> bool {
+        let headers = &self.parts.headers;
+        let by_method = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE]
+            .contains(&self.parts.method);
+        by_method
+            || headers.contains_key("idempotency-key")
+            || headers.contains_key("x-idempotency-key")
+    }
+
+    /// A copy of the head for one attempt. The extensions are the connection's and stay behind.
+    fn request(&self, body: RequestBody, host: &HeaderValue) -> Request<RequestBody> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.parts.method.clone();
+        *request.headers_mut() = self.parts.headers.clone();
+        if self.parts.version == Version::HTTP_2 {
+            *request.version_mut() = Version::HTTP_2;
+            request.headers_mut().remove(HOST);
+            *request.uri_mut() = absolute(&self.parts.uri, host);
+        } else {
+            *request.uri_mut() = origin(&self.parts.uri);
+            request.headers_mut().insert(HOST, host.clone());
+        }
+        request
+    }
+}
+
+/// Origin form: the path and query exactly as they came.
+fn origin(uri: &Uri) -> Uri {
+    uri.path_and_query()
+        .cloned()
+        .map_or_else(Uri::default, Uri::from)
+}
+
+/// What HTTP/2 needs for its `:scheme`, `:authority` and `:path`.
+fn absolute(uri: &Uri, host: &HeaderValue) -> Uri {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Authority::try_from(host.as_bytes())
+        .ok()
+        .or_else(|| uri.authority().cloned())
+        .or_else(|| Some(Authority::from_static("localhost")));
+    parts.path_and_query = uri
+        .path_and_query()
+        .cloned()
+        .or_else(|| Some(PathAndQuery::from_static("/")));
+    Uri::from_parts(parts).unwrap_or_default()
+}
+
+impl Relay {
+    /// A relay that keeps `keep` idle connections; its upgraded ones are `tasks`, ended by `cut`.
+    pub fn new(keep: Keep, tasks: TaskTracker, cut: CancellationToken) -> Self {
+        Self {
+            pool: Arc::new(Pool::new(keep)),
+            tasks,
+            cut,
+        }
+    }
+
+    /// Closes idle connections to upstreams for which `stays` is false.
+    pub fn retain(&self, stays: impl Fn(SocketAddr) -> bool) {
+        self.pool.retain(stays);
+    }
+
+    /// Sends `outgoing` to `addr` with `Host: host`; HTTP/2 if it came by HTTP/2. Answers of
+    /// HTTP/1 upstreams with status 1xx go straight to `caller`.
+    ///
+    /// A connection that had been used before and ends without a byte of the answer is replaced
+    /// by a new one if the request may be repeated, or nothing of it was written.
+    ///
+    /// # Errors
+    ///
+    /// [`ForwardError`]; [`ForwardError::nothing_sent`] tells whether another upstream may be
+    /// asked instead.
+    pub async fn forward(
+        &self,
+        addr: SocketAddr,
+        host: &HeaderValue,
+        outgoing: &Outgoing,
+        body: RequestBody,
+        caller: &Arc<Caller>,
+    ) -> Result<Response<Relayed>, ForwardError> {
+        let answer = if outgoing.parts.version == Version::HTTP_2 {
+            self.by_stream(addr, outgoing.request(body, host)).await?
+        } else {
+            self.by_link(addr, host, outgoing, body, caller).await?
+        };
+        let (mut parts, body) = answer.into_parts();
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            switched(&mut parts.headers, outgoing)?;
+        } else {
+            headers::remove_hop_by_hop(&mut parts.headers);
+        }
+        Ok(Response::from_parts(parts, body))
+    }
+
+    async fn by_stream(
+        &self,
+        addr: SocketAddr,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Relayed>, ForwardError> {
+        let (mut shared, stream) = self.pool.share(addr).await?;
+        let answer = shared
+            .sender
+            .send_request(request)
+            .await
+            .map_err(|source| failed(addr, source))?;
+        Ok(answer.map(|body| Relayed::new(body, Carrier::Stream(Some(stream)))))
+    }
+
+    async fn by_link(
+        &self,
+        addr: SocketAddr,
+        host: &HeaderValue,
+        outgoing: &Outgoing,
+        mut body: RequestBody,
+        caller: &Arc<Caller>,
+    ) -> Result<Response<Relayed>, ForwardError> {
+        let go = outgoing.parts.headers.contains_key(EXPECT).then(|| {
+            let go = Arc::new(Notify::new());
+            body.wait_for(Arc::clone(&go));
+            go
+        });
+        let bare = body.is_empty();
+        let mut request = outgoing.request(body, host);
+        loop {
+            let mut link = match self.pool.take(addr).await {
+                Some(link) => link,
+                None => Link::open(addr).await?,
+            };
+            hear_interim(&mut request, go.as_ref(), outgoing, caller);
+            let error = match link.send(request).await {
+                Ok(answer) => {
+                    let carrier = Carrier::Link(Some((link, Arc::clone(&self.pool))));
+                    return Ok(if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        answer.map(|body| Relayed::upgraded(body, carrier))
+                    } else {
+                        answer.map(|body| Relayed::new(body, carrier))
+                    });
+                }
+                Err(error) => error,
+            };
+            let stale = link.used;
+            drop(link);
+            let mut error = error;
+            request = match error.take_message() {
+                // Nothing was written: as good as new.
+                Some(request) if stale => request,
+                _ if stale && bare && outgoing.is_repeatable() && ended(error.error()) => {
+                    outgoing.request(RequestBody::empty(), host)
+                }
+                _ => return Err(failed(addr, error.into_error())),
+            };
+        }
+    }
+
+    /// Joins the caller's connection with the upstream's after a 101, for as long as both last
+    /// or `deadlines` let them. `guard` is held that long.
+    pub fn tunnel(
+        &self,
+        caller: hyper::upgrade::OnUpgrade,
+        answer: &mut Response<Relayed>,
+        deadlines: Option<Deadlines>,
+        guard: impl Guard,
+    ) {
+        let Some(link) = answer.body_mut().take_link() else {
+            return;
+        };
+        let cut = self.cut.clone();
+        self.tasks.spawn(async move {
+            let _guard = guard;
+            cut.run_until_cancelled(tunnel::run(caller, link, deadlines))
+                .await;
+        });
+    }
+}
+
+/// Passes 1xx answers on; `100 Continue` also lets the held back body go, which makes hyper
+/// tell the caller.
+fn hear_interim(
+    request: &mut Request<RequestBody>,
+    go: Option<&Arc<Notify>>,
+    outgoing: &Outgoing,
+    caller: &Arc<Caller>,
+) {
+    // An HTTP/1.0 caller does not know interim answers (RFC 9110 §15.2).
+    let heard = outgoing.parts.version == Version::HTTP_11;
+    let (go, caller) = (go.cloned(), Arc::clone(caller));
+    hyper::ext::on_informational(request, move |interim| match &go {
+        Some(go) if interim.status() == StatusCode::CONTINUE => go.notify_one(),
+        _ if heard => caller.interim.push(interim.status(), interim.headers()),
+        _ => {}
+    });
+}
+
+fn switched(answer: &mut http::HeaderMap, outgoing: &Outgoing) -> Result<(), ForwardError> {
+    let got = answer.get(http::header::UPGRADE).cloned();
+    let text = |value: Option<&HeaderValue>| {
+        value.map_or_else(String::new, |value| {
+            String::from_utf8_lossy(value.as_bytes()).into_owned()
+        })
+    };
+    let same = |got: &HeaderValue, asked: &HeaderValue| {
+        got.as_bytes().eq_ignore_ascii_case(asked.as_bytes())
+    };
+    match (&got, &outgoing.upgrade) {
+        (Some(got), Some(asked)) if same(got, asked) => {
+            headers::remove_hop_by_hop(answer);
+            headers::ask_upgrade(answer, got.clone());
+            Ok(())
+        }
+        (got, asked) => Err(ForwardError::Switched {
+            got: text(got.as_ref()),
+            asked: text(asked.as_ref()),
+        }),
+    }
+}
+
+fn ended(error: &hyper::Error) -> bool {
+    error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_io(error)
+}
+
+fn is_io(error: &hyper::Error) -> bool {
+    use std::error::Error as _;
+    error
+        .source()
+        .is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+}
+
+fn failed(addr: SocketAddr, source: hyper::Error) -> ForwardError {
+    if ended(&source) {
+        ForwardError::Closed { addr, source }
+    } else {
+        ForwardError::Broken { addr, source }
+    }
+}
+
+/// Takes the right to upgrade out of a request that came in.
+pub fn upgrade_of(request: &mut Request<Incoming>) -> hyper::upgrade::OnUpgrade {
+    hyper::upgrade::on(request)
+}

@@ -1,0 +1,167 @@
+//! One HTTP/1 connection to an upstream, driven by whoever uses it.
+//!
+//! hyper hands out a sender and a connection, the latter meant for a task of its own. Here both
+//! stay together: the request that uses the link polls it, then the body of its answer does. So
+//! a readable socket wakes the very task that waits for the bytes. A link that idles in the pool
+//! is not polled; before it is used again it is, which shows whether the upstream has closed it.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::Context;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::request_body::RequestBody;
+
+/// TCP keep-alive of upstream connections (spec/queue-proxy.md §3.8).
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// First limit of a connection attempt; attempts that time out are repeated.
+const DIAL_FIRST: Duration = Duration::from_millis(50);
+/// Attempts after the first, each with a longer limit; about 20 s in all.
+const DIAL_AGAIN: u32 = 15;
+const DIAL_GROWTH: f64 = 1.4;
+const DIAL_PAUSE: Duration = Duration::from_millis(45);
+
+/// No connection to an upstream could be made, so nothing was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// It said no, or cannot be reached.
+    #[error("dial tcp {addr}: connect: {source}")]
+    Refused {
+        /// Who was dialled.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It said nothing.
+    #[error("timed out dialing {addr} after {:.2}s", .after.as_secs_f64())]
+    TimedOut {
+        /// Who was dialled.
+        addr: SocketAddr,
+        /// For how long.
+        after: Duration,
+    },
+}
+
+/// Connects; repeats what times out, gives up at once on a refusal (spec/queue-proxy.md §3.8).
+///
+/// # Errors
+///
+/// [`DialError`] says who was dialled and what came of it.
+pub(crate) async fn dial(addr: SocketAddr) -> Result<TcpStream, DialError> {
+    let start = Instant::now();
+    for attempt in 0..=DIAL_AGAIN {
+        let limit = if attempt == 0 {
+            DIAL_FIRST
+        } else {
+            sleep(DIAL_PAUSE).await;
+            let growth = i32::try_from(attempt - 1).map_or(1.0, |k| DIAL_GROWTH.powi(k));
+            DIAL_FIRST.mul_f64(growth)
+        };
+        match timeout(limit, TcpStream::connect(addr)).await {
+            Ok(Ok(stream)) => {
+                let _ = stream.set_nodelay(true);
+                let keep_alive = TcpKeepalive::new()
+                    .with_time(KEEP_ALIVE)
+                    .with_interval(KEEP_ALIVE);
+                let _ = SockRef::from(&stream).set_tcp_keepalive(&keep_alive);
+                return Ok(stream);
+            }
+            Ok(Err(source)) if source.kind() == io::ErrorKind::TimedOut => {}
+            Ok(Err(source)) => return Err(DialError::Refused { addr, source }),
+            Err(_elapsed) => {}
+        }
+    }
+    let after = start.elapsed();
+    Err(DialError::TimedOut { addr, after })
+}
+
+/// One connection.
+pub(crate) struct Link {
+    pub(crate) addr: SocketAddr,
+    sender: http1::SendRequest<RequestBody>,
+    http: http1::Connection<TokioIo<TcpStream>, RequestBody>,
+    over: bool,
+    pub(crate) used: bool,
+    pub(crate) idle_since: Instant,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Link({}, used: {})", self.addr, self.used)
+    }
+}
+
+impl Link {
+    pub(crate) async fn open(addr: SocketAddr) -> Result<Self, DialError> {
+        let stream = dial(addr).await?;
+        let refused = |error| DialError::Refused {
+            addr,
+            source: io::Error::other(error),
+        };
+        let (sender, http) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(refused)?;
+        Ok(Self {
+            addr,
+            sender,
+            http,
+            over: false,
+            used: false,
+            idle_since: Instant::now(),
+        })
+    }
+
+    /// Moves bytes both ways, as far as they go now.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
+        if !self.over && Pin::new(&mut self.http).poll(cx).is_ready() {
+            self.over = true;
+        }
+    }
+
+    /// Whether another request can be sent.
+    pub(crate) fn is_free(&self) -> bool {
+        !self.over && self.sender.is_ready()
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    ///
+    /// # Errors
+    ///
+    /// hyper's; it gives the request back if nothing of it was written.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        let mut answer = pin!(self.sender.try_send_request(request));
+        let (http, over) = (&mut self.http, &mut self.over);
+        poll_fn(|cx| {
+            if !*over && Pin::new(&mut *http).poll(cx).is_ready() {
+                *over = true;
+            }
+            answer.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// After a 101: the bare connection, and what was read of the new protocol already.
+    pub(crate) async fn into_upgraded(self) -> Option<(TcpStream, Bytes)> {
+        let parts = if self.over {
+            self.http.into_parts()
+        } else {
+            self.http.without_shutdown().await.ok()?
+        };
+        Some((parts.io.into_inner(), parts.read_buf))
+    }
+}

@@ -1,0 +1,190 @@
+//! Idle connections to upstreams. Each worker has a pool of its own, so its lock is never
+//! contended: only the thread that made a connection uses it again.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::Instant;
+
+use crate::link::{DialError, Link, dial};
+use crate::request_body::RequestBody;
+
+/// How long an unused connection is kept (spec/queue-proxy.md §3.8).
+const IDLE_LIMIT: Duration = Duration::from_secs(90);
+/// Streams that one HTTP/2 connection gets before another is opened: a little below the 250
+/// which peers commonly allow.
+const STREAMS: usize = 200;
+
+/// How many idle HTTP/1 connections are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// To all upstreams together.
+    pub total: usize,
+    /// To one.
+    pub each: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Pool {
+    keep: Keep,
+    idle: Mutex<Idle>,
+    shared: Mutex<HashMap<SocketAddr, Vec<Shared>>>,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    links: HashMap<SocketAddr, Vec<Link>>,
+    count: usize,
+    swept: Option<Instant>,
+}
+
+/// One HTTP/2 connection, used by many requests at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) sender: http2::SendRequest<RequestBody>,
+    streams: Arc<AtomicUsize>,
+}
+
+/// Counts one stream of a shared connection while it is held.
+#[derive(Debug)]
+pub(crate) struct Stream(Arc<AtomicUsize>);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(keep: Keep) -> Self {
+        Self {
+            keep,
+            idle: Mutex::default(),
+            shared: Mutex::default(),
+        }
+    }
+
+    /// An idle connection that is still open, the one used last first.
+    pub(crate) async fn take(&self, addr: SocketAddr) -> Option<Link> {
+        loop {
+            let mut link = {
+                let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+                let link = idle.links.get_mut(&addr)?.pop()?;
+                idle.count -= 1;
+                link
+            };
+            if link.idle_since.elapsed() > IDLE_LIMIT {
+                continue;
+            }
+            poll_fn(|cx| {
+                link.poll(cx);
+                Poll::Ready(())
+            })
+            .await;
+            if link.is_free() {
+                return Some(link);
+            }
+        }
+    }
+
+    /// Keeps a connection for the next request, unless there are enough.
+    pub(crate) fn put(&self, mut link: Link) {
+        let now = Instant::now();
+        link.used = true;
+        link.idle_since = now;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.sweep(now);
+        if idle.count >= self.keep.total {
+            return;
+        }
+        let links = idle.links.entry(link.addr).or_default();
+        if links.len() < self.keep.each {
+            links.push(link);
+            idle.count += 1;
+        }
+    }
+
+    /// Closes all idle connections to upstreams for which `stays` is false.
+    pub(crate) fn retain(&self, stays: impl Fn(SocketAddr) -> bool) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.links.retain(|addr, _| stays(*addr));
+        idle.count = idle.links.values().map(Vec::len).sum();
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.retain(|addr, _| stays(*addr));
+    }
+
+    /// An HTTP/2 connection with a stream to spare, opened if there is none.
+    pub(crate) async fn share(&self, addr: SocketAddr) -> Result<(Shared, Stream), DialError> {
+        if let Some(found) = self.spare(addr) {
+            return Ok(found);
+        }
+        let stream = dial(addr).await?;
+        let refused = |error| DialError::Refused {
+            addr,
+            source: std::io::Error::other(error),
+        };
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new())
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(4 << 20)
+            .max_header_list_size((1 << 20) + 320);
+        let (sender, connection) = http
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(refused)?;
+        // Ends by itself once no sender and no stream is left.
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%addr, %error, "a shared upstream connection ended");
+            }
+        });
+        let shared = Shared {
+            sender,
+            streams: Arc::default(),
+        };
+        let stream = shared.stream();
+        let mut all = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(addr).or_default().push(shared.clone());
+        Ok((shared, stream))
+    }
+
+    fn spare(&self, addr: SocketAddr) -> Option<(Shared, Stream)> {
+        let mut all = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = all.get_mut(&addr)?;
+        shared.retain(|shared| !shared.sender.is_closed());
+        let found = shared
+            .iter()
+            .find(|shared| shared.streams.load(Ordering::Relaxed) < STREAMS)?;
+        Some((found.clone(), found.stream()))
+    }
+}
+
+impl Shared {
+    fn stream(&self) -> Stream {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        Stream(Arc::clone(&self.streams))
+    }
+}
+
+impl Idle {
+    /// Closes what has idled too long, now and then.
+    fn sweep(&mut self, now: Instant) {
+        let swept = *self.swept.get_or_insert(now);
+        if now.duration_since(swept) < IDLE_LIMIT / 3 {
+            return;
+        }
+        self.swept = Some(now);
+        for links in self.links.values_mut() {
+            links.retain(|link| now.duration_since(link.idle_since) <= IDLE_LIMIT);
+        }
+        self.links.retain(|_, links| !links.is_empty());
+        self.count = self.links.values().map(Vec::len).sum();
+    }
+}

@@ -1,0 +1,92 @@
+//! Worker threads: one single-threaded runtime each, so that a request never changes threads
+//! and nothing on its way has to be stolen, woken or locked across processors.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::CancellationToken;
+
+/// One worker: its runtime, and how busy it is.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) handle: Handle,
+    pub(crate) connections: AtomicUsize,
+}
+
+/// A fixed set of workers. They end when the last clone of [`Workers`] is gone.
+#[derive(Clone, Debug)]
+pub struct Workers {
+    all: Arc<[Arc<Worker>]>,
+    _threads: Arc<Threads>,
+}
+
+impl Workers {
+    /// Starts `count` threads.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if it has no thread or no poll descriptor left.
+    pub fn start(count: NonZeroUsize) -> io::Result<Self> {
+        let stop = CancellationToken::new();
+        let mut all = Vec::new();
+        let mut threads = Vec::new();
+        for index in 0..count.get() {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            all.push(Arc::new(Worker {
+                handle: runtime.handle().clone(),
+                connections: AtomicUsize::new(0),
+            }));
+            let stopped = stop.clone().cancelled_owned();
+            let thread = thread::Builder::new().name(format!("worker-{index}"));
+            threads.push(thread.spawn(move || runtime.block_on(stopped))?);
+        }
+        Ok(Self {
+            all: all.into(),
+            _threads: Arc::new(Threads { stop, threads }),
+        })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(crate) fn all(&self) -> &[Arc<Worker>] {
+        &self.all
+    }
+
+    /// The worker with the fewest connections; `preferred` if it is among them.
+    pub(crate) fn idlest(&self, preferred: usize) -> usize {
+        let load = |index: usize| self.all[index].connections.load(Ordering::Relaxed);
+        (0..self.all.len()).fold(preferred, |best, index| {
+            if load(index) < load(best) {
+                index
+            } else {
+                best
+            }
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Threads {
+    stop: CancellationToken,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        let own = thread::current().id();
+        for thread in self.threads.drain(..) {
+            // A worker that drops the last handle itself cannot wait for itself.
+            if thread.thread().id() != own {
+                let _ = thread.join();
+            }
+        }
+    }
+}
