@@ -146,8 +146,9 @@ impl<P> Gate<P> {
         result
     }
 
-    /// A panic under the lock can only come from the `PartialEq` or `Clone` of a place or from a
-    /// foreign waker's `Clone`. Nothing is half linked where these run, so going on is right.
+    /// Goes on after a panic under the lock. Only foreign code could cause one (comparing or
+    /// cloning a place, cloning a waker), and a gate that refused everyone from then on would be
+    /// worse than a slot that is counted wrongly.
     fn lock(&self) -> MutexGuard<'_, State<P>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
