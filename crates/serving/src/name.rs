@@ -7,14 +7,22 @@ pub(crate) const LABEL: &str =
 /// Longest name.
 pub(crate) const LONGEST: usize = 63;
 
+/// What a namespace has to be, in a phrase.
+pub(crate) const NAMESPACE: &str =
+    "at most 63 characters of a-z, 0-9 and -, and neither begin nor end with -";
+
 /// Whether `name` is a DNS-1035 label, which every name of Knative's objects has to be.
 pub(crate) fn is_label(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
-    bytes.len() <= LONGEST
-        && bytes.first().is_some_and(u8::is_ascii_lowercase)
-        && bytes.last() != Some(&b'-')
-        && bytes.iter().all(plain)
+    is_namespace(name) && name.as_bytes().first().is_some_and(u8::is_ascii_lowercase)
+}
+
+/// Whether `name` is a DNS-1123 label, which a namespace has to be: it may begin with a digit.
+pub(crate) fn is_namespace(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=LONGEST).contains(&name.len())
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+        && name.bytes().all(plain)
 }
 
 /// `NAME-0000N`. A name too long for that is cut, and told apart by a hash of the whole (FNV-1a;
@@ -41,10 +49,13 @@ pub(crate) fn near<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> O
     if written.len() > 40 {
         return None;
     }
-    let far = |known: &&str| distance(&written.to_lowercase(), &known.to_lowercase());
+    let lower = written.to_lowercase();
     known
-        .filter(|known| far(known) <= 2.min(known.len() / 3))
-        .min_by_key(|known| far(known))
+        .filter(|known| known.len().abs_diff(lower.len()) <= 2)
+        .map(|known| (distance(&lower, &known.to_lowercase()), known))
+        .filter(|(far, known)| *far <= 2.min(known.len() / 3))
+        .min_by_key(|(far, _)| *far)
+        .map(|(_, known)| known)
 }
 
 /// Letters to add, drop or change (Levenshtein).
@@ -87,6 +98,12 @@ mod tests {
         for (name, valid) in table {
             assert_eq!(is_label(name), valid, "{name}");
         }
+    }
+
+    #[test]
+    fn a_namespace_may_begin_with_a_digit() {
+        assert!(is_namespace("1a") && is_namespace("default"));
+        assert!(!is_namespace("") && !is_namespace("-a") && !is_namespace("A"));
     }
 
     #[test]

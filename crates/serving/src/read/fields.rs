@@ -123,7 +123,7 @@ impl<'a> Field<'a> {
         match &self.node.value {
             Value::Scalar(scalar) if scalar.kind() == Kind::Text => Some(scalar.text.clone()),
             Value::Scalar(scalar) => {
-                self.wrong(format!("text: \"{}\"", scalar.text), report);
+                self.wrong(format!("text, in quotes: \"{}\"", scalar.text), report);
                 None
             }
             Value::List(_) | Value::Map(_) => {

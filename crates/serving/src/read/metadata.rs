@@ -59,7 +59,7 @@ fn of_mapping(mut metadata: Object<'_>, report: &mut Report) -> Metadata {
     let line = name.as_ref().map_or(metadata.line, |name| name.line);
     let name = name.and_then(|name| label(&name, report));
     let namespace = match metadata.take("namespace") {
-        Some(namespace) => label(&namespace, report),
+        Some(namespace) => valid(&namespace, name::is_namespace, name::NAMESPACE, report),
         None => Some("default".to_owned()),
     };
     // Knative takes them on the template alone, so that a change of them makes a revision.
@@ -141,11 +141,20 @@ pub(super) fn of_template(
 }
 
 fn label(field: &Field<'_>, report: &mut Report) -> Option<String> {
+    valid(field, name::is_label, name::LABEL, report)
+}
+
+fn valid(
+    field: &Field<'_>,
+    is_valid: fn(&str) -> bool,
+    expected: &str,
+    report: &mut Report,
+) -> Option<String> {
     let text = field.string(report)?;
-    if name::is_label(&text) {
+    if is_valid(&text) {
         return Some(text);
     }
-    field.wrong(name::LABEL, report);
+    field.wrong(expected, report);
     None
 }
 

@@ -154,11 +154,7 @@ fn handler(probe: &mut Object<'_>, port: Option<&Port>, report: &mut Report) -> 
 
 fn http(http: &mut Object<'_>, port: Option<&Port>, report: &mut Report) -> Option<Check> {
     let port = port_of(http, port, report);
-    let path = http.string("path", report).unwrap_or_default();
-    let path = match path.strip_prefix('/') {
-        Some(_) => path,
-        None => format!("/{path}"),
-    };
+    let path = path(http, report);
     let tls = match http.take("scheme") {
         None => Some(false),
         Some(scheme) => match scheme.string(report)?.as_str() {
@@ -178,7 +174,17 @@ fn http(http: &mut Object<'_>, port: Option<&Port>, report: &mut Report) -> Opti
         let name = item.need("name", "the name of a header", report);
         let value = item.need("value", "the value of the header", report);
         item.finish(report);
-        Some((name?.string(report)?, value?.string(report)?))
+        let (name, value) = (name?, value?);
+        let (name_text, value_text) = (name.string(report)?, value.string(report)?);
+        if name_text.is_empty() || !name_text.bytes().all(of_a_name) {
+            name.wrong("the name of a header: letters, digits and -", report);
+            return None;
+        }
+        if value_text.chars().any(char::is_control) {
+            value.wrong("one line", report);
+            return None;
+        }
+        Some((name_text, value_text))
     };
     let headers = headers.unwrap_or_default().into_iter().filter_map(header);
     let headers = headers.collect();
@@ -186,10 +192,31 @@ fn http(http: &mut Object<'_>, port: Option<&Port>, report: &mut Report) -> Opti
     http.ignore(&["host"], report);
     Some(Check::Http {
         port: port?,
-        path,
+        path: path?,
         tls: tls?,
         headers,
     })
+}
+
+/// Path and query; a missing slash is put in front.
+fn path(http: &mut Object<'_>, report: &mut Report) -> Option<String> {
+    let Some(field) = http.take("path") else {
+        return Some("/".to_owned());
+    };
+    let path = field.string(report)?;
+    if !path.bytes().all(|byte| byte.is_ascii_graphic()) || path.contains('#') {
+        field.wrong("a path in ASCII, without spaces; write them as %20", report);
+        return None;
+    }
+    if path.starts_with('/') {
+        return Some(path);
+    }
+    Some(format!("/{path}"))
+}
+
+/// RFC 9110 §5.6.2: what the name of a header is made of.
+fn of_a_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn exec(exec: &mut Object<'_>, report: &mut Report) -> Option<Check> {

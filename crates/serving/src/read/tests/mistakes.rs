@@ -47,11 +47,11 @@ fn each_mistake_in_a_container_has_its_sentence() {
         ),
         (
             "env: [{name: A, value: 5}]",
-            "env[0].value is 5; it must be text: \"5\"",
+            "env[0].value is 5; it must be text, in quotes: \"5\"",
         ),
         (
             "env: [{name: A, value: yes}]",
-            "env[0].value is yes; it must be text: \"yes\"",
+            "env[0].value is yes; it must be text, in quotes: \"yes\"",
         ),
         (
             "env: [{name: A, value: [b]}]",
@@ -74,7 +74,10 @@ fn each_mistake_in_a_container_has_its_sentence() {
             "envFrom is not supported here; no ConfigMap or Secret is read; give each variable a value under env",
         ),
         ("command: ls", "command is \"ls\"; it must be a list"),
-        ("args: [1]", "args[0] is 1; it must be text: \"1\""),
+        (
+            "args: [1]",
+            "args[0] is 1; it must be text, in quotes: \"1\"",
+        ),
         (
             "livenessProbe: {periodSeconds: 1}",
             "livenessProbe.httpGet is missing; it must be one of httpGet, tcpSocket, exec or grpc",
@@ -102,6 +105,18 @@ fn each_mistake_in_a_container_has_its_sentence() {
         (
             "readinessProbe: {httpGet: {scheme: FTP}}",
             "readinessProbe.httpGet.scheme is \"FTP\"; it must be HTTP or HTTPS",
+        ),
+        (
+            "readinessProbe: {httpGet: {path: a b}}",
+            "readinessProbe.httpGet.path is \"a b\"; it must be a path in ASCII, without spaces; write them as %20",
+        ),
+        (
+            "readinessProbe: {httpGet: {httpHeaders: [{name: a b, value: c}]}}",
+            "readinessProbe.httpGet.httpHeaders[0].name is \"a b\"; it must be the name of a header: letters, digits and -",
+        ),
+        (
+            "readinessProbe: {httpGet: {httpHeaders: [{name: a}]}}",
+            "readinessProbe.httpGet.httpHeaders[0].value is missing; it must be the value of the header",
         ),
         (
             "readinessProbe: {timeoutSeconds: 2}",
@@ -275,9 +290,9 @@ fn each_mistake_in_metadata_has_its_sentence() {
     let label = "at most 63 characters of a-z, 0-9 and -, begin with a letter and not end with -";
     let table = [
         ("name: Hello", format!("4: metadata.name is \"Hello\"; it must be {label}")),
-        ("name: 5", "4: metadata.name is 5; it must be text: \"5\"".to_owned()),
+        ("name: 5", "4: metadata.name is 5; it must be text, in quotes: \"5\"".to_owned()),
         ("namespace: a", format!("3: metadata.name is missing; it must be {label}")),
-        ("name: hello\n  namespace: a.b", format!("5: metadata.namespace is \"a.b\"; it must be {label}")),
+        ("name: hello\n  namespace: a.b", "5: metadata.namespace is \"a.b\"; it must be at most 63 characters of a-z, 0-9 and -, and neither begin nor end with -".to_owned()),
         ("generateName: hello-", "4: metadata.generateName is not supported here; give it a name".to_owned()),
         (
             "name: hello\n  annotations:\n    autoscaling.knative.dev/min-scale: \"1\"",
@@ -285,7 +300,7 @@ fn each_mistake_in_metadata_has_its_sentence() {
         ),
         (
             "name: hello\n  annotations:\n    a: 1",
-            "6: metadata.annotations.a is 1; it must be text: \"1\"".to_owned(),
+            "6: metadata.annotations.a is 1; it must be text, in quotes: \"1\"".to_owned(),
         ),
     ];
     for (written, want) in table {
