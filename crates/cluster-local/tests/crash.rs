@@ -1,5 +1,7 @@
 //! Programs that end, or never come up.
 
+#![allow(clippy::unwrap_used, reason = "tests only")]
+
 mod support;
 
 use std::io;

@@ -1,7 +1,12 @@
 //! A local cluster whose sidecars follow a script and whose programs are small shell scripts.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
-#![allow(missing_docs, unreachable_pub, reason = "tests only")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "tests only"
+)]
 
 use std::collections::BTreeMap;
 use std::io;
