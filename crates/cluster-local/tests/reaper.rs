@@ -3,6 +3,8 @@
 //! The parent that is killed and its reaper are this very test binary, started again to play
 //! one of the ignored tests.
 
+#![allow(clippy::unwrap_used, reason = "tests only")]
+
 mod support;
 
 use std::ffi::OsString;

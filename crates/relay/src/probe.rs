@@ -132,18 +132,28 @@ async fn within<T>(
         .unwrap_or(Err(Failure::TimedOut { limit }))
 }
 
-/// Connects, and makes sure that somebody else is at the other end.
+/// Connects to somebody else than itself.
+async fn connect(addr: SocketAddr) -> Result<TcpStream, Failure> {
+    let stream = TcpStream::connect(addr).await;
+    let stream = stream.map_err(|source| Failure::Connect { addr, source })?;
+    somebody_else(stream, addr)
+}
+
+/// Makes sure that somebody else is at the other end.
 ///
 /// A connect from an ephemeral port to that very port on loopback succeeds with nobody
 /// listening (simultaneous open with itself); a workload's port may well be ephemeral.
-async fn connect(addr: SocketAddr) -> Result<TcpStream, Failure> {
-    let failed = |source| Failure::Connect { addr, source };
-    let stream = TcpStream::connect(addr).await.map_err(failed)?;
-    if stream.local_addr().map_err(failed)? == addr {
-        return Err(failed(io::Error::new(
+fn somebody_else(stream: TcpStream, addr: SocketAddr) -> Result<TcpStream, Failure> {
+    let source = match stream.local_addr() {
+        Ok(local) if local == addr => io::Error::new(
             io::ErrorKind::ConnectionRefused,
             "the connection met itself",
-        )));
-    }
-    Ok(stream)
+        ),
+        Ok(_) => return Ok(stream),
+        Err(source) => source,
+    };
+    Err(Failure::Connect { addr, source })
 }
+
+#[cfg(test)]
+mod tests;

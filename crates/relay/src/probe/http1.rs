@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, LOCATION, USER_AGENT};
@@ -14,6 +15,9 @@ use super::{AGENT, BODY_LIMIT, Failure, connect};
 
 /// Redirects that are followed.
 const MAX_REDIRECTS: usize = 10;
+
+/// How long the body of an answer is waited for after its head.
+const COURTESY: Duration = Duration::from_millis(10);
 
 /// Asks for `path` until an answer is final, then judges its status.
 pub(super) async fn get(
@@ -79,11 +83,14 @@ async fn once(
 
     let status = answer.status();
     let location = redirect(&answer);
-    // The rest is read so that the workload can finish its answer; it decides nothing.
-    tokio::select! {
-        () = read_some(answer.into_body()) => {}
-        _ = connection => {}
-    }
+    // The rest decides nothing: it is read so that the workload can finish its answer.
+    let rest = async {
+        tokio::select! {
+            () = read_some(answer.into_body()) => {}
+            _ = connection => {}
+        }
+    };
+    let _ = tokio::time::timeout(COURTESY, rest).await;
     Ok((status, location))
 }
 
