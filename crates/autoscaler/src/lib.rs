@@ -16,8 +16,8 @@
 //! is said once that it fails, and once that it works again.
 //!
 //! Silence: a source sends its whole table each second, an empty one included. So a revision that is
-//! not in the tables of the last [`ABSENCE`] has no load, but without any table nothing is
-//! known, and nothing is scaled down by policy `demand`.
+//! not in the tables of the last [`ABSENCE`] has no load. Without any table nothing is known,
+//! and policy `demand` leaves the pods of a revision whose last report was not zero as they are.
 
 #![forbid(unsafe_code)]
 
@@ -389,11 +389,10 @@ impl Run {
         let mut calls = Vec::new();
         for (id, tracked) in &mut self.revisions {
             let watched = &mut tracked.watched;
-            if self
-                .table
-                .is_some_and(|table| table.saturating_sub(watched.heard()) >= ABSENCE)
+            if let Some(table) = self.table
+                && table.saturating_sub(watched.heard()) >= ABSENCE
             {
-                watched.absent(now);
+                watched.absent(table);
             }
             if let Some(change) = watched.decide(now) {
                 self.untold.push((id.clone(), change));

@@ -2,50 +2,51 @@
 //!
 //! A decision is due whenever a report arrives and on a tick. Between decisions the policy
 //! remembers: the pods it wants, the newest report, the load of each second of the stable
-//! window, and the highest need of the last quarter of it.
+//! window, and the highest need of the last [`HOLD`].
 //!
 //! **Need**, in pods (a fraction), of the newest report:
 //!
 //! ```text
 //! need = max( (waiting + in flight) / full,   if anything waits
-//!             steady / target + waiting / full )   under a hard limit, else steady / target
+//!             steady / target )
 //! ```
 //!
 //! `target` is the load aimed at per pod (total × utilisation). `full` is what a pod really
 //! holds: its total where a hard limit enforces it (`containerConcurrency`), else again the
 //! target. The room that the utilisation leaves free is there for requests yet to come; those
 //! that wait have come, so each gets a slot: 200 waiting at 10 slots are 20 pods, not 29.
-//! `steady` is the mean load of the last second, not more than the ready pods can hold (what was
-//! above waited, and is counted there) and, under a hard limit, not more than [`BELIEVED`] times the
-//! second before: a burst that was given its slots does not ask for room beside them as well
-//! unless it stays, while a step of up to x2 counts in full after its first full second.
+//! `steady` is the mean load of the last second. Under a hard limit it is at most [`BELIEVED`]
+//! times what the pods held in both seconds before: a burst that was given its slots does not
+//! ask for room beside them as well unless it stays, while a step of up to x2 counts in full
+//! after its first full second.
 //!
 //! **Up**, at once: to the need, if something waits and the need is above the pods wanted, or
 //! if it is [`BAND`] above them. A load that stays inside the band is followed once per stable
 //! window, from the mean of that window, if it is [`DRIFT`] above the pods.
 //!
-//! **Down**: to the highest of the need now, the needs of the last quarter of the stable window (or
-//! of the scale-down delay, if that is longer) and the mean of the stable window. A step takes
-//! away at most what `max-scale-down-rate` allows, and steps are [`PACE`] of the window apart, so
-//! that a peak decays instead of being held for a whole window. **Zero**: only when no demand was seen
-//! for a whole stable window, and the retention after it.
+//! **Down**: to the highest of the need now, the needs of the last [`HOLD`] (a quarter of the stable
+//! window if that is shorter, the scale-down delay if that is longer) and the mean of the stable
+//! window. A step takes away at most what `max-scale-down-rate` allows, and steps are a
+//! [`PACE`]th of the window apart: a peak decays instead of being held for a whole window.
+//! **Zero**: only when no demand was seen for a whole stable window, and the retention after it.
 //!
-//! **Silence** is not zero. A report of nothing is; so is a source that speaks and no longer mentions
-//! the revision ([`Decider::absent`]). When the source itself is silent the pods stay as they are.
-//! A restart begins with the pods that are wanted already, as if they had just been scaled up.
+//! **Silence** is not zero. A report of nothing is, and it lasts: its source speaks again as soon as
+//! there is something. So is a source that speaks and does not mention the revision
+//! ([`Decider::absent`]). Silence after a report of load leaves the pods as they are. A
+//! restart begins with the pods that are wanted already, as if they had just been scaled up.
 //!
 //! **What prevents flapping** at a steady load L with noise: up needs more than [`BAND`] above the
 //! pods; a step down of less than [`BAND`] needs a whole stable window without any change, and a
-//! larger one needs a quarter window in which *no second* needed the pods. Noise below
-//! [`BAND`] moves nothing in between, so there is at most one change per stable window.
+//! larger one needs a [`HOLD`] in which *no second* needed the pods. Noise below [`BAND`]
+//! moves nothing in between, so there is at most one change per stable window.
 //!
 //! | Constant | Value | Why |
 //! |---|---|---|
 //! | [`BAND`] | 10% | above the ±3% of a measured steady load; a step of x1.3 is well outside |
 //! | [`DRIFT`] | 2% | the mean of a window of 60 noisy seconds is good to about 1% |
 //! | [`BELIEVED`] | x2 | the largest step that has to be followed from one full second |
-//! | [`HOLD`] | 1/4 | 15 s of 60: longer than a pod takes to start, and than the gap of on-off loads that would pay for a new start each time |
-//! | [`PACE`] | 1/10 | 6 s of 60: a peak halves (rate 2) in each, gone well before Knative's held peak ends |
+//! | [`HOLD`] | 15 s | longer than a pod takes to start, and than the gaps of a load that would pay for new starts after each |
+//! | [`PACE`] | 1/10 | 6 s of 60: a peak halves (rate 2) in each, and is gone long before a whole window is over |
 //! | [`SILENCE`] | 3 s | reports come each second: two may be lost |
 //!
 //! Bounds, activation scale, rates, initial scale, delay and retention mean what they mean in
@@ -70,8 +71,8 @@ pub const BAND: f64 = 0.1;
 pub const DRIFT: f64 = 0.02;
 /// Growth from one second to the next that is believed to stay.
 pub const BELIEVED: f64 = 2.0;
-/// Divisor of the stable window: time for which a need keeps its pods.
-pub const HOLD: u32 = 4;
+/// Time for which a need keeps its pods, if a quarter of the stable window is not shorter.
+pub const HOLD: Duration = Duration::from_secs(15);
 /// Divisor of the stable window: time between two steps down.
 pub const PACE: u32 = 10;
 /// Time without a word after which the newest report is no longer taken for the present.
@@ -118,8 +119,9 @@ pub struct Decider {
     /// The newest word, and when it was heard.
     load: Load,
     heard: Option<Duration>,
-    /// Load of the last second that pods held, and the part of it that is believed to stay.
-    level: f64,
+    /// Load that pods held in the last second and in the one before.
+    held: [f64; 2],
+    /// Load of the last second, as far as it is believed to stay.
     steady: f64,
     /// Since when the newest word is "nothing".
     idle: Option<Duration>,
@@ -140,7 +142,7 @@ impl Decider {
             raised: now,
             load: Load::default(),
             heard: None,
-            level: 0.0,
+            held: [0.0; 2],
             steady: 0.0,
             idle: None,
             seconds: Seconds::default(),
@@ -171,18 +173,17 @@ impl Decider {
     pub fn observe(&mut self, mut load: Load, ready: u32, now: Duration) {
         load.average = load.average.filter(|a| a.is_finite() && *a >= 0.0);
         if let Some(average) = load.average {
-            let held = match (self.spec.metric, self.slots) {
-                (Metric::Concurrency, Slots::Limited(_)) => {
-                    average.min(self.spec.total * f64::from(ready))
-                }
-                (Metric::Concurrency, Slots::Unlimited) if ready == 0 => 0.0,
-                _ => average,
+            self.steady = match (self.slots, self.spec.metric) {
+                (Slots::Limited(_), _) => average.min(BELIEVED * self.held[0].min(self.held[1])),
+                // Without a pod all of it waits, and is counted there.
+                (Slots::Unlimited, Metric::Concurrency) if ready == 0 => 0.0,
+                (Slots::Unlimited, _) => average,
             };
-            self.steady = match self.slots {
-                Slots::Limited(_) => held.min(BELIEVED * self.level),
-                Slots::Unlimited => held,
+            let held = match self.spec.metric {
+                Metric::Concurrency => average.min(self.spec.total * f64::from(ready)),
+                Metric::Rps => average,
             };
-            self.level = held;
+            self.held = [held, self.held[0]];
             self.seconds.record(now, average, self.spec.stable_window);
         }
         self.load = load;
@@ -194,7 +195,7 @@ impl Decider {
     /// The source speaks but does not mention the revision: nothing is there.
     pub fn absent(&mut self, now: Duration) {
         self.load = Load::default();
-        self.level = 0.0;
+        self.held = [0.0; 2];
         self.steady = 0.0;
         self.heard = Some(now);
         self.idle = Some(self.idle.unwrap_or(now));
@@ -231,19 +232,17 @@ impl Decider {
 
     /// Pods that the newest report asks for, as a fraction.
     pub fn need(&self) -> f64 {
-        let waiting = f64::from(self.load.waiting);
-        let line = waiting / self.full();
-        let burst = if self.load.waiting > 0 {
-            line + f64::from(self.load.in_flight) / self.full()
+        let limited_by_slots = matches!(
+            (self.slots, self.spec.metric),
+            (Slots::Limited(_), Metric::Rps)
+        );
+        // A rate says nothing of the slots that are taken: without this they would be given up.
+        let now = if self.load.waiting > 0 || limited_by_slots {
+            (f64::from(self.load.waiting) + f64::from(self.load.in_flight)) / self.full()
         } else {
             0.0
         };
-        let steady = self.steady / self.spec.target;
-        match (self.spec.metric, self.slots) {
-            (Metric::Concurrency, Slots::Limited(_)) => burst.max(steady + line),
-            // The mean of the last second may have counted those that wait already.
-            _ => burst.max(steady),
-        }
+        now.max(self.steady / self.spec.target)
     }
 
     /// Pods wanted at `now`, while `ready` pods take requests.
@@ -300,24 +299,24 @@ impl Decider {
 
         let pods = f64::from(self.pods);
         let need = self.need();
+        let stable = self.stable(now);
+        let unchanged = now.saturating_sub(self.changed);
+        // Without a pod only a waiting request asks for one: a line that emptied does not.
+        let followed = self.pods > 0
+            && unchanged >= window
+            && now.saturating_sub(self.born) >= window
+            && stable / target > pods * (1.0 + DRIFT);
+        if followed && stable / target > need {
+            return Decision::new(up(stable / target), Mode::Stable, stable, target);
+        }
         let (waiting, in_flight) = (self.load.waiting, self.load.in_flight);
         if waiting > 0 && need > pods + ROUNDING {
             let figure = f64::from(waiting) + f64::from(in_flight);
             return Decision::new(up(need), Mode::Burst, figure, self.full())
                 .with_requests(waiting, in_flight);
         }
-        // Without a pod only a waiting request asks for one: a line that emptied does not.
-        if self.pods > 0 && need > pods * (1.0 + BAND) {
+        if followed || self.pods > 0 && need > pods * (1.0 + BAND) {
             return Decision::new(up(need), Mode::Rise, self.steady, target);
-        }
-        let stable = self.stable(now);
-        let unchanged = now.saturating_sub(self.changed);
-        if self.pods > 0
-            && unchanged >= window
-            && now.saturating_sub(self.born) >= window
-            && stable / target > pods * (1.0 + DRIFT)
-        {
-            return Decision::new(up(stable / target), Mode::Stable, stable, target);
         }
 
         let peak = self.peak.highest();
@@ -328,7 +327,7 @@ impl Decider {
         let low = if over { low } else { low.max(1) };
         let settled = unchanged >= (window / PACE).max(TICK)
             && (f64::from(low) <= pods * (1.0 - BAND)
-                && now.saturating_sub(self.raised) >= window / HOLD
+                && now.saturating_sub(self.raised) >= HOLD.min(window / 4)
                 || unchanged >= window);
         if low >= self.pods || !settled {
             return stay(Mode::Stable, stable);
@@ -365,11 +364,11 @@ impl Decider {
 
     /// Time for which a need keeps its pods.
     fn hold(&self) -> Duration {
-        let quarter = self.spec.stable_window / HOLD;
+        let hold = HOLD.min(self.spec.stable_window / 4);
         if self.spec.is_reachable() {
-            quarter.max(self.spec.scale_down_delay)
+            hold.max(self.spec.scale_down_delay)
         } else {
-            quarter
+            hold
         }
     }
 
