@@ -1,1 +1,27 @@
-//! (see design)
+//! The queue-proxy: stands before one container, gives it no more requests at once than it can
+//! take, and says when it is ready.
+//!
+//! Read [`request`] first: the life of a request at the container.
+//!
+//! - `bind.rs`: [`QueueProxy::bind`] and [`Running`], from the listener to the drain
+//! - `gate_probe.rs`: probes of kubelet, activator and network, answered before anything else
+//! - `readiness.rs`: whether the container is ready, asked together by all who want to know
+//! - `forwarded.rs`: the `Forwarded` header for containers that read it
+//! - `refusal.rs`: every answer that is not the container's, with status and reason
+//! - `metrics.rs`: what is exported
+//!
+//! Source: spec/queue-proxy.md.
+
+#![forbid(unsafe_code)]
+
+mod bind;
+mod forwarded;
+mod gate_probe;
+mod metrics;
+mod readiness;
+mod refusal;
+pub mod request;
+
+pub use bind::{Config, QueueProxy, Running};
+pub use metrics::Metrics;
+pub use readiness::NotReady;

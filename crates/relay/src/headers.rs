@@ -5,16 +5,34 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use http::Version;
 use http::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    TE, TRANSFER_ENCODING, UPGRADE,
 };
+use http::request::Parts;
 use penstock_types::header;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The host that a request is for: the target's authority where it has one (HTTP/2, absolute
+/// form), else the Host header.
+pub fn host(head: &Parts) -> Option<HeaderValue> {
+    match head.uri.authority() {
+        Some(authority) => HeaderValue::try_from(authority.as_str()).ok(),
+        None => head.headers.get(HOST).cloned(),
+    }
+}
+
+/// Whether a request lacks the Host that HTTP/1.1 demands, or has several (RFC 9112 §3.2).
+pub fn has_bad_host(head: &Parts) -> bool {
+    let mut lines = head.headers.get_all(HOST).iter();
+    let first = lines.next();
+    lines.next().is_some() || (head.version == Version::HTTP_11 && first.is_none())
+}
 
 /// Whether a comma list in any line of `name` has `token`, ignoring case.
 pub fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {

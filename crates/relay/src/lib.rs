@@ -13,6 +13,7 @@
 //! - [`forward`]: one exchange with an upstream, over the pool of the worker
 //! - [`body`]: answers that hold a guard to their last byte, and end at a deadline
 //! - [`request_body`]: request bodies that wait for `100 Continue` and can be sent twice
+//! - [`deadline`]: the time limits of one request
 //! - [`probe`]: one attempt of a workload's probe
 //!
 //! A connection to an HTTP/1 upstream has no task of its own: whoever uses it drives it
@@ -21,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 pub mod body;
+pub mod deadline;
 pub mod forward;
 pub mod headers;
 mod interim;

@@ -1,0 +1,102 @@
+//! The `Forwarded` header (RFC 7239), made from the `X-Forwarded-*` ones.
+//!
+//! Source: spec/queue-proxy.md §3.4. Only the first line of each header counts.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+
+/// Adds `Forwarded`, unless it is there or there is nothing to make it from.
+pub(crate) fn add(headers: &mut HeaderMap) {
+    if headers
+        .get(FORWARDED)
+        .is_some_and(|value| !value.is_empty())
+    {
+        return;
+    }
+    let first = |name| {
+        headers
+            .get(HeaderName::from_static(name))
+            .map_or("", |value| value.to_str().unwrap_or(""))
+    };
+    let value = forwarded(
+        first("x-forwarded-for"),
+        first("x-forwarded-host"),
+        first("x-forwarded-proto"),
+    );
+    if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+        headers.insert(FORWARDED, value);
+    }
+}
+
+fn forwarded(nodes: &str, host: &str, proto: &str) -> Option<String> {
+    if nodes.is_empty() && host.is_empty() && proto.is_empty() {
+        return None;
+    }
+    let mut nodes = nodes.split(',').map(str::trim).map(|node| {
+        if node.contains(':') {
+            format!("for=\"[{node}]\"")
+        } else {
+            format!("for={node}")
+        }
+    });
+    let first = nodes.next().filter(|node| node != "for=");
+    let mut rest: Vec<String> = nodes.collect();
+    // A final comma opens no further node.
+    if rest.last().is_some_and(|last| last == "for=") {
+        rest.pop();
+    }
+    let had_nodes = first.is_some() || !rest.is_empty();
+    let first = first.or_else(|| had_nodes.then(|| "for=".to_owned()));
+    let named = |name: &str, value: &str| (!value.is_empty()).then(|| format!("{name}={value}"));
+    let head: Vec<String> = [first, named("host", host), named("proto", proto)]
+        .into_iter()
+        .flatten()
+        .collect();
+    rest.insert(0, head.join(";"));
+    Some(rest.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cases_26_to_34_the_header_that_is_made() {
+        let both = "127.0.0.1, ::1";
+        let table = [
+            (
+                both,
+                "h",
+                "p",
+                Some("for=127.0.0.1;host=h;proto=p, for=\"[::1]\""),
+            ),
+            ("127.0.0.1", "h", "p", Some("for=127.0.0.1;host=h;proto=p")),
+            (both, "", "", Some("for=127.0.0.1, for=\"[::1]\"")),
+            (both, "", "p", Some("for=127.0.0.1;proto=p, for=\"[::1]\"")),
+            (both, "h", "", Some("for=127.0.0.1;host=h, for=\"[::1]\"")),
+            ("", "h", "", Some("host=h")),
+            ("", "", "p", Some("proto=p")),
+            ("", "h", "p", Some("host=h;proto=p")),
+            (",,,", "", "", Some("for=, for=, for=")),
+            ("", "", "", None),
+        ];
+        for (nodes, host, proto, want) in table {
+            let got = forwarded(nodes, host, proto);
+            assert_eq!(got.as_deref(), want, "{nodes:?} {host:?} {proto:?}");
+        }
+    }
+
+    #[test]
+    fn cases_33_and_35_one_that_is_there_stays_and_an_empty_one_is_replaced() {
+        let mut headers = HeaderMap::new();
+        headers.insert(FORWARDED, HeaderValue::from_static("for=a, for=b"));
+        headers.append("x-forwarded-for", HeaderValue::from_static("1.2.3.4"));
+        headers.append("x-forwarded-for", HeaderValue::from_static("::1"));
+        add(&mut headers);
+        assert_eq!(headers[FORWARDED], "for=a, for=b");
+        headers.insert(FORWARDED, HeaderValue::from_static(""));
+        add(&mut headers);
+        assert_eq!(headers[FORWARDED], "for=1.2.3.4");
+    }
+}
