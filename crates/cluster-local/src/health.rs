@@ -77,7 +77,7 @@ impl<R: Report> Health<'_, R> {
                 Err(why) if Instant::now() >= last => return Err(why),
                 Err(_) => passed = 0,
             }
-            if passed >= probe.success_threshold {
+            if passed >= probe.success_threshold.max(1) {
                 return Ok(());
             }
             sleep(pause).await;
@@ -120,7 +120,7 @@ impl<R: Report> Health<'_, R> {
                     }
                 }
             }
-            if passed >= probe.success_threshold {
+            if passed >= probe.success_threshold.max(1) {
                 return;
             }
             sleep(pause).await;

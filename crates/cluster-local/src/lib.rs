@@ -102,6 +102,8 @@ impl LocalCluster {
 
     fn scale_now(&self, revision: &RevisionId, pods: u32) -> Result<(), ScaleError> {
         let asked = Instant::now();
+        // A shutdown that comes in between waits for what is started here.
+        let _running = self.shared.tasks.token();
         let new = self.shared.scale(revision, pods, asked);
         let new = new.map_err(|refusal| match refusal {
             Refusal::UnknownRevision => ScaleError::UnknownRevision(revision.clone()),
@@ -135,6 +137,13 @@ impl LocalCluster {
             name: new.name,
             stop: new.stop,
         }
+    }
+}
+
+/// Without a shutdown before, pods are dismissed and end on their own while the runtime lives.
+impl Drop for LocalCluster {
+    fn drop(&mut self) {
+        self.shared.close();
     }
 }
 

@@ -93,7 +93,8 @@ impl Shared {
         self.snapshot.subscribe()
     }
 
-    /// Replaces the set of revisions. Pods of those that stay are not touched.
+    /// Replaces the set of revisions. Pods of those that stay are not touched, pods of the
+    /// others are dismissed as their entries are dropped.
     pub(crate) fn apply(&self, desired: Desired) {
         let mut state = self.state();
         let mut before = std::mem::take(&mut state.revisions);
@@ -112,9 +113,6 @@ impl Shared {
                 },
             };
             state.revisions.insert(id, running);
-        }
-        for pod in before.values().flat_map(|running| &running.pods) {
-            pod.stop.cancel();
         }
         let revisions = state.revisions.values();
         let revisions = revisions
@@ -274,6 +272,13 @@ impl Running {
             pods: pods.into(),
             trouble: self.pods.iter().rev().find_map(|pod| pod.trouble.clone()),
         })
+    }
+}
+
+/// A pod that is not here any more, for whatever reason, is not wanted any more.
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 

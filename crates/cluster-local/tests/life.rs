@@ -286,3 +286,57 @@ async fn a_startup_probe_holds_readiness_back() {
     harness.cluster.shutdown().await;
     std::fs::remove_dir_all(flag.parent().unwrap()).unwrap();
 }
+
+#[tokio::test]
+async fn a_program_that_listens_on_its_port_passes_a_tcp_probe() {
+    let harness = harness(None);
+    let mut workload = shell("");
+    let server = std::env::current_exe().unwrap().display().to_string();
+    let role = ["--ignored", "--exact", "role_of_a_server"].map(str::to_owned);
+    workload.command = vec![server];
+    workload.args = role.to_vec();
+    workload.startup = Some(Probe {
+        period: Some(Duration::from_millis(5)),
+        failure_threshold: 1_000_000,
+        ..Probe::tcp_default()
+    });
+    harness.apply([workload]);
+    harness.scale(1).await;
+    harness.until_ready(1).await;
+    harness.cluster.shutdown().await;
+}
+
+#[test]
+#[ignore = "a role that another test gives to this binary"]
+#[expect(clippy::disallowed_methods, reason = "how a program learns its port")]
+fn role_of_a_server() {
+    let Ok(port) = std::env::var("PORT") else {
+        return;
+    };
+    let listener = std::net::TcpListener::bind(format!("0.0.0.0:{port}")).unwrap();
+    for connection in listener.incoming() {
+        drop(connection.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_revision_that_is_named_twice_loses_no_pod_from_sight() {
+    let mut harness = harness(None);
+    let workload = shell("echo $$$$; exec sleep 1000");
+    harness.apply([workload.clone()]);
+    harness.scale(1).await;
+    let program = harness.pid().await;
+    harness.apply([workload.clone(), workload]);
+    until_dead(program).await;
+    harness.cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_dropped_stops_its_programs() {
+    let mut harness = harness(None);
+    harness.apply([shell("echo $$$$; exec sleep 1000")]);
+    harness.scale(1).await;
+    let program = harness.pid().await;
+    drop(harness);
+    until_dead(program).await;
+}
