@@ -168,10 +168,17 @@ impl Decider {
         self.pods
     }
 
-    /// Takes a report that was made at `now`, while `ready` pods took requests. An average that
-    /// is not a number from 0 up is left out: it is missing.
+    /// Takes a report that was made at `now`, while `ready` pods took requests.
+    ///
+    /// An average that is no number is missing, and a report that has nothing else is no report.
+    /// One below zero is zero: the contract's counts correct themselves in the next report.
     pub fn observe(&mut self, mut load: Load, ready: u32, now: Duration) {
-        load.average = load.average.filter(|a| a.is_finite() && *a >= 0.0);
+        let finite = load.average.filter(|average| average.is_finite());
+        let missing = finite.is_none() && load.average.is_some();
+        load.average = finite.map(|average| average.max(0.0));
+        if missing && load.is_nothing() {
+            return;
+        }
         if let Some(average) = load.average {
             self.steady = match (self.slots, self.spec.metric) {
                 (Slots::Limited(_), _) => average.min(BELIEVED * self.held[0].min(self.held[1])),

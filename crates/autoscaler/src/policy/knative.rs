@@ -91,6 +91,16 @@ impl Knative {
             request_count: report.request_count,
             proxied_request_count: report.proxied_request_count,
         };
+        let figures = [
+            report.average_concurrency,
+            report.average_proxied_concurrency,
+            report.request_count,
+            report.proxied_request_count,
+        ];
+        // One that is no number would spoil its window for good.
+        if figures.iter().any(|figure| !figure.is_finite()) {
+            return false;
+        }
         self.load.record(now, &report);
         self.status.is_woken_by(report.average_concurrency)
     }

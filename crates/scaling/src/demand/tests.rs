@@ -319,16 +319,29 @@ fn the_lower_bound_wins_over_the_upper_one() {
 
 #[test]
 fn absurd_figures_are_missing_figures() {
-    for average in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0] {
+    for average in [f64::NAN, f64::INFINITY] {
         let mut decider = begin(spec(0, &[]), 3);
         decider.observe(running(200), 3, at(1));
+        for requests in [200, 0] {
+            let load = Load {
+                average: Some(average),
+                ..running(requests)
+            };
+            decider.observe(load, 3, at(2));
+        }
+        for second in 2..200 {
+            assert_eq!(decider.decide(3, at(second)).pods, 3, "{average}");
+        }
+        assert_eq!(decider.stable(at(3)), 200.0, "{average}");
+    }
+    for average in [-1.0, f64::NEG_INFINITY] {
+        let mut decider = begin(spec(0, &[]), 1);
         let load = Load {
             average: Some(average),
-            ..running(200)
+            ..NOTHING
         };
-        decider.observe(load, 3, at(2));
-        assert_eq!(decider.decide(3, at(2)).pods, 3, "{average}");
-        assert_eq!(decider.stable(at(2)), 200.0, "{average}");
+        decider.observe(load, 1, NOW);
+        assert_eq!(decider.stable(NOW), 0.0, "{average}");
     }
     let mut decider = begin(spec(0, &[]), 3);
     let load = Load {
