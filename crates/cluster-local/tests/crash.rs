@@ -231,3 +231,20 @@ async fn a_pod_that_waits_for_its_restart_can_be_stopped() {
         .await;
     assert_eq!(revision.trouble, None);
 }
+
+#[tokio::test]
+async fn a_sidecar_that_cannot_start_is_told_and_tried_again() {
+    let harness = harness(None);
+    harness.script.refuse.send_replace(true);
+    harness.apply([shell("exec sleep 1000")]);
+    harness.scale(1).await;
+    let revision = harness
+        .until("trouble", |revision| revision.trouble.is_some())
+        .await;
+    let why = "the queue-proxy cannot start: no more sockets";
+    assert_eq!(revision.trouble.as_deref(), Some(why));
+    assert!(revision.pods.is_empty(), "nobody could reach it");
+    harness.script.refuse.send_replace(false);
+    harness.until_ready(1).await;
+    harness.cluster.shutdown().await;
+}

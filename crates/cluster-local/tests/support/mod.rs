@@ -35,6 +35,8 @@ pub struct Script {
     pub ready: watch::Sender<bool>,
     /// While true, drains do not end.
     pub busy: watch::Sender<bool>,
+    /// While true, no sidecar can be started.
+    pub refuse: watch::Sender<bool>,
     pub specs: Mutex<Vec<PodSpec>>,
     drained: mpsc::UnboundedSender<Arc<str>>,
 }
@@ -44,7 +46,11 @@ impl Sidecar for Script {
         self.specs.lock().unwrap().push(pod.clone());
         let (ready, busy) = (self.ready.subscribe(), self.busy.subscribe());
         let drained = self.drained.clone();
+        let refuse = *self.refuse.borrow();
         Box::pin(async move {
+            if refuse {
+                return Err(io::Error::other("no more sockets"));
+            }
             let running = Scripted {
                 listener: TcpListener::bind("127.0.0.1:0")?,
                 pod: pod.name,
@@ -107,6 +113,7 @@ pub fn harness(reaper: Option<Arc<Reaper>>) -> Harness {
     let script = Arc::new(Script {
         ready: watch::Sender::new(true),
         busy: watch::Sender::new(false),
+        refuse: watch::Sender::new(false),
         specs: Mutex::default(),
         drained: drained_in,
     });
