@@ -17,12 +17,14 @@ mod name;
 mod plan;
 mod problem;
 mod read;
+mod settings;
 mod yaml;
 
 pub use model::{
-    Configuration, Container, Manifests, ObjectKey, Place, RevisionTemplate, Route, TrafficTarget,
-    Upon,
+    Configuration, Container, Manifests, Mark, ObjectKey, Place, RevisionTemplate, Route,
+    TrafficTarget, Upon,
 };
 pub use plan::{Changes, Deployed, HostRoute, KEPT_UNROUTED, Reach, Revision};
 pub use problem::{Fault, Problem};
 pub use read::{AnnotationCheck, Refused, Source, read};
+pub use settings::settings;

@@ -68,6 +68,17 @@ pub struct Configuration {
     pub template: RevisionTemplate,
     /// Where the template was written.
     pub place: Place,
+    /// Where its image was written; `None` if it has none.
+    pub image_at: Option<Mark>,
+}
+
+/// Where a field was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// File, document and line.
+    pub place: Place,
+    /// Its path there, such as `spec.template.spec.containers[0].image`.
+    pub path: String,
 }
 
 /// What a revision is made of. Two that are equal are the same revision.

@@ -1,7 +1,7 @@
 //! From text to [`Manifests`]: every document of every file, every mistake at once.
 
 mod container;
-mod fields;
+pub(crate) mod fields;
 mod metadata;
 mod object;
 mod probe;

@@ -9,6 +9,8 @@ use super::Deployed;
 pub struct HostRoute {
     /// `NAME.NAMESPACE.DOMAIN` or `TAG-NAME.NAMESPACE.DOMAIN`, in lower case.
     pub host: String,
+    /// Namespace of the route.
+    pub namespace: String,
     /// Name of the route, which for a Service is the Service's.
     pub route: String,
     /// Tag whose host this is; `None` for the main host.
@@ -26,6 +28,7 @@ impl Deployed {
             let name = &key.name;
             let host = |label: &str, tag: Option<&String>, targets| HostRoute {
                 host: format!("{label}.{}.{domain}", key.namespace).to_lowercase(),
+                namespace: key.namespace.clone(),
                 route: name.clone(),
                 tag: tag.cloned(),
                 targets,

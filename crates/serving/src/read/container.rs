@@ -5,12 +5,14 @@ use penstock_types::probe::Probe;
 
 use super::fields::{Field, Object, Report};
 use super::probe::{self, Port};
-use crate::Container;
+use crate::{Container, Mark};
 
 /// A container and its probes.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) container: Container,
+    /// Where the image was written.
+    pub(super) image_at: Option<Mark>,
     pub(super) readiness: Probe,
     pub(super) startup: Option<Probe>,
     pub(super) liveness: Option<Probe>,
@@ -45,7 +47,7 @@ pub(super) fn read(field: &Field<'_>, report: &mut Report) -> Option<Read> {
     container.accept(&["name"]);
     let command = container.strings("command", report);
     let args = container.strings("args", report);
-    let image = image(&mut container, &command, report);
+    let (image, image_at) = image(&mut container, &command, report).unzip();
     let env = env(&mut container, report);
     let working_dir = container.string("workingDir", report);
     let port = port(&mut container, report);
@@ -69,6 +71,7 @@ pub(super) fn read(field: &Field<'_>, report: &mut Report) -> Option<Read> {
             port: port.as_ref().and_then(|port| port.number),
             protocol: port.as_ref().map_or(Protocol::Http1, |port| port.protocol),
         },
+        image_at,
         readiness: readiness.unwrap_or_else(Probe::tcp_default),
         startup,
         liveness,
@@ -76,17 +79,26 @@ pub(super) fn read(field: &Field<'_>, report: &mut Report) -> Option<Read> {
 }
 
 /// Knative insists on an image; here a command alone says as much.
-fn image(container: &mut Object<'_>, command: &[String], report: &mut Report) -> Option<String> {
-    if !command.is_empty() {
-        return container.string("image", report);
-    }
-    let field = container.need("image", "the image to run, or a command beside it", report)?;
+fn image(
+    container: &mut Object<'_>,
+    command: &[String],
+    report: &mut Report,
+) -> Option<(String, Mark)> {
+    let field = if command.is_empty() {
+        container.need("image", "the image to run, or a command beside it", report)?
+    } else {
+        container.take("image")?
+    };
     let image = field.string(report)?;
-    if image.is_empty() || image.contains(char::is_whitespace) {
+    if command.is_empty() && (image.is_empty() || image.contains(char::is_whitespace)) {
         field.wrong("the name of an image", report);
         return None;
     }
-    Some(image)
+    let mark = Mark {
+        place: report.place(field.line),
+        path: field.path,
+    };
+    Some((image, mark))
 }
 
 fn env(container: &mut Object<'_>, report: &mut Report) -> Vec<(String, String)> {

@@ -10,15 +10,15 @@ use crate::{Fault, Place, Problem, name};
 
 /// Collects what is found wrong, document by document.
 #[derive(Debug)]
-pub(super) struct Report {
-    pub(super) file: Arc<str>,
-    pub(super) document: usize,
-    pub(super) errors: Vec<Problem>,
-    pub(super) warnings: Vec<Problem>,
+pub(crate) struct Report {
+    pub(crate) file: Arc<str>,
+    pub(crate) document: usize,
+    pub(crate) errors: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
 }
 
 impl Report {
-    pub(super) fn place(&self, line: usize) -> Place {
+    pub(crate) fn place(&self, line: usize) -> Place {
         Place {
             file: Arc::clone(&self.file),
             document: self.document,
@@ -26,13 +26,13 @@ impl Report {
         }
     }
 
-    pub(super) fn error(&mut self, line: usize, path: &str, fault: Fault) {
+    pub(crate) fn error(&mut self, line: usize, path: &str, fault: Fault) {
         let place = self.place(line);
         let path = path.to_owned();
         self.errors.push(Problem { place, path, fault });
     }
 
-    pub(super) fn warning(&mut self, line: usize, path: &str, fault: Fault) {
+    pub(crate) fn warning(&mut self, line: usize, path: &str, fault: Fault) {
         let place = self.place(line);
         let path = path.to_owned();
         self.warnings.push(Problem { place, path, fault });
@@ -41,16 +41,16 @@ impl Report {
 
 /// A value and its path.
 #[derive(Clone, Debug)]
-pub(super) struct Field<'a> {
-    pub(super) node: &'a Node,
-    pub(super) path: String,
+pub(crate) struct Field<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) path: String,
     /// Line of its key.
-    pub(super) line: usize,
+    pub(crate) line: usize,
 }
 
 impl<'a> Field<'a> {
     /// A document.
-    pub(super) fn root(node: &'a Node) -> Self {
+    pub(crate) fn root(node: &'a Node) -> Self {
         Self {
             node,
             path: String::new(),
@@ -59,12 +59,12 @@ impl<'a> Field<'a> {
     }
 
     /// Says that it has to be something else.
-    pub(super) fn wrong(&self, expected: impl Display, report: &mut Report) {
+    pub(crate) fn wrong(&self, expected: impl Display, report: &mut Report) {
         self.fault_of(self.node.shown(), expected, report);
     }
 
     /// Says that it has to be something else than `value`.
-    pub(super) fn fault_of(
+    pub(crate) fn fault_of(
         &self,
         value: impl Display,
         expected: impl Display,
@@ -77,16 +77,16 @@ impl<'a> Field<'a> {
         report.error(self.line, &self.path, fault);
     }
 
-    pub(super) fn conflict(&self, why: impl Into<String>, report: &mut Report) {
+    pub(crate) fn conflict(&self, why: impl Into<String>, report: &mut Report) {
         report.error(self.line, &self.path, Fault::Conflict { why: why.into() });
     }
 
-    pub(super) fn unsupported(&self, instead: impl Into<String>, report: &mut Report) {
+    pub(crate) fn unsupported(&self, instead: impl Into<String>, report: &mut Report) {
         let instead = instead.into();
         report.error(self.line, &self.path, Fault::Unsupported { instead });
     }
 
-    pub(super) fn object(&self, report: &mut Report) -> Option<Object<'a>> {
+    pub(crate) fn object(&self, report: &mut Report) -> Option<Object<'a>> {
         let Value::Map(entries) = &self.node.value else {
             self.wrong("a mapping", report);
             return None;
@@ -105,7 +105,7 @@ impl<'a> Field<'a> {
         })
     }
 
-    pub(super) fn list(&self, report: &mut Report) -> Option<Vec<Field<'a>>> {
+    pub(crate) fn list(&self, report: &mut Report) -> Option<Vec<Field<'a>>> {
         let Value::List(items) = &self.node.value else {
             self.wrong("a list", report);
             return None;
@@ -119,7 +119,7 @@ impl<'a> Field<'a> {
     }
 
     /// Text; a number or a boolean has to be quoted, as Kubernetes wants it.
-    pub(super) fn string(&self, report: &mut Report) -> Option<String> {
+    pub(crate) fn string(&self, report: &mut Report) -> Option<String> {
         match &self.node.value {
             Value::Scalar(scalar) if scalar.kind() == Kind::Text => Some(scalar.text.clone()),
             Value::Scalar(scalar) => {
@@ -133,7 +133,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    pub(super) fn boolean(&self, report: &mut Report) -> Option<bool> {
+    pub(crate) fn boolean(&self, report: &mut Report) -> Option<bool> {
         match &self.node.value {
             Value::Scalar(scalar) if let Kind::Boolean(value) = scalar.kind() => Some(value),
             _ => {
@@ -144,7 +144,7 @@ impl<'a> Field<'a> {
     }
 
     /// A whole number that lies in `range`.
-    pub(super) fn integer(&self, range: RangeInclusive<u32>, report: &mut Report) -> Option<u32> {
+    pub(crate) fn integer(&self, range: RangeInclusive<u32>, report: &mut Report) -> Option<u32> {
         let number = match &self.node.value {
             Value::Scalar(scalar) if let Kind::Integer(number) = scalar.kind() => {
                 u32::try_from(number).ok()
@@ -164,7 +164,7 @@ impl<'a> Field<'a> {
     }
 
     /// A list of texts.
-    pub(super) fn strings(&self, report: &mut Report) -> Option<Vec<String>> {
+    pub(crate) fn strings(&self, report: &mut Report) -> Option<Vec<String>> {
         let items = self.list(report)?;
         let texts: Vec<Option<String>> = items.iter().map(|item| item.string(report)).collect();
         texts.into_iter().collect()
@@ -172,16 +172,16 @@ impl<'a> Field<'a> {
 }
 
 /// The highest number of a field that has no limit of its own (an int32 in Kubernetes).
-pub(super) const HIGHEST: u32 = i32::MAX as u32;
+pub(crate) const HIGHEST: u32 = i32::MAX as u32;
 
 /// A mapping, out of which known fields are taken.
 #[derive(Debug)]
-pub(super) struct Object<'a> {
+pub(crate) struct Object<'a> {
     entries: Vec<Entry<'a>>,
     /// Names that were asked for, to recognise misspelt ones.
     asked: BTreeSet<&'static str>,
-    pub(super) path: String,
-    pub(super) line: usize,
+    pub(crate) path: String,
+    pub(crate) line: usize,
 }
 
 #[derive(Debug)]
@@ -194,7 +194,7 @@ struct Entry<'a> {
 
 impl<'a> Object<'a> {
     /// Takes a field. A null is no field, as Kubernetes has it.
-    pub(super) fn take(&mut self, name: &'static str) -> Option<Field<'a>> {
+    pub(crate) fn take(&mut self, name: &'static str) -> Option<Field<'a>> {
         self.asked.insert(name);
         let entry = self.entries.iter_mut().find(|entry| entry.name == name)?;
         entry.taken = true;
@@ -207,7 +207,7 @@ impl<'a> Object<'a> {
     }
 
     /// Takes all that is left, whatever its name.
-    pub(super) fn take_all(&mut self) -> Vec<(&'a str, Field<'a>)> {
+    pub(crate) fn take_all(&mut self) -> Vec<(&'a str, Field<'a>)> {
         let path = &self.path;
         let take = |entry: &mut Entry<'a>| {
             entry.taken = true;
@@ -222,7 +222,7 @@ impl<'a> Object<'a> {
     }
 
     /// Takes a field that must be there.
-    pub(super) fn need(
+    pub(crate) fn need(
         &mut self,
         name: &'static str,
         expected: &str,
@@ -237,11 +237,11 @@ impl<'a> Object<'a> {
         field
     }
 
-    pub(super) fn string(&mut self, name: &'static str, report: &mut Report) -> Option<String> {
+    pub(crate) fn string(&mut self, name: &'static str, report: &mut Report) -> Option<String> {
         self.take(name)?.string(report)
     }
 
-    pub(super) fn integer(
+    pub(crate) fn integer(
         &mut self,
         name: &'static str,
         range: RangeInclusive<u32>,
@@ -250,7 +250,7 @@ impl<'a> Object<'a> {
         self.take(name)?.integer(range, report)
     }
 
-    pub(super) fn strings(&mut self, name: &'static str, report: &mut Report) -> Vec<String> {
+    pub(crate) fn strings(&mut self, name: &'static str, report: &mut Report) -> Vec<String> {
         let field = self.take(name);
         field
             .and_then(|field| field.strings(report))
@@ -258,14 +258,14 @@ impl<'a> Object<'a> {
     }
 
     /// Takes fields whose absence would change nothing.
-    pub(super) fn accept(&mut self, names: &[&'static str]) {
+    pub(crate) fn accept(&mut self, names: &[&'static str]) {
         for name in names {
             let _ = self.take(name);
         }
     }
 
     /// Takes fields that mean something elsewhere, and says so unless they say nothing.
-    pub(super) fn ignore(&mut self, names: &[&'static str], report: &mut Report) {
+    pub(crate) fn ignore(&mut self, names: &[&'static str], report: &mut Report) {
         for name in names {
             if let Some(field) = self.take(name).filter(|field| !field.node.is_empty()) {
                 report.warning(field.line, &field.path, Fault::Ignored);
@@ -274,7 +274,7 @@ impl<'a> Object<'a> {
     }
 
     /// Names what is left over.
-    pub(super) fn finish(self, report: &mut Report) {
+    pub(crate) fn finish(self, report: &mut Report) {
         for entry in self.entries.iter().filter(|entry| !entry.taken) {
             let near = name::near(entry.name, self.asked.iter().copied()).map(str::to_owned);
             let path = join(&self.path, entry.name);

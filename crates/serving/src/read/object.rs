@@ -120,12 +120,13 @@ impl Reader<'_> {
         spec.finish(report);
         let service = Some(metadata.key.name.clone());
         let place = report.place(metadata.line);
-        if let Some(template) = template {
+        if let Some((template, image_at)) = template {
             manifests.configurations.push(Configuration {
                 key: metadata.key.clone(),
                 service: service.clone(),
                 template,
                 place: place.clone(),
+                image_at,
             });
         }
         manifests.routes.push(Route {
@@ -156,7 +157,7 @@ impl Reader<'_> {
         let template = self.template(metadata, &mut spec, report);
         spec.ignore(&["build", "generation"], report);
         spec.finish(report);
-        let Some(template) = template else {
+        let Some((template, image_at)) = template else {
             return;
         };
         let service = Some(metadata.key.name.clone());
@@ -166,6 +167,7 @@ impl Reader<'_> {
             service: service.clone(),
             template,
             place: place.clone(),
+            image_at,
         });
         manifests.routes.push(Route {
             key: metadata.key.clone(),
@@ -190,12 +192,13 @@ impl Reader<'_> {
             spec.ignore(&["build", "generation"], report);
         }
         spec.finish(report);
-        if let Some(template) = template {
+        if let Some((template, image_at)) = template {
             manifests.configurations.push(Configuration {
                 key: metadata.key,
                 service: None,
                 template,
                 place: report.place(metadata.line),
+                image_at,
             });
         }
     }
@@ -223,7 +226,7 @@ impl Reader<'_> {
         metadata: &Metadata,
         spec: &mut Object<'_>,
         report: &mut Report,
-    ) -> Option<crate::RevisionTemplate> {
+    ) -> Option<(crate::RevisionTemplate, Option<crate::Mark>)> {
         let older = match self.version {
             Version::V1Alpha1 => spec.take("revisionTemplate"),
             Version::V1 => None,

@@ -8,7 +8,7 @@ use penstock_types::{Slots, Timeouts};
 use super::fields::{Field, Object, Report};
 use super::object::Version;
 use super::{AnnotationCheck, container, metadata};
-use crate::RevisionTemplate;
+use crate::{Mark, RevisionTemplate};
 
 /// Highest `containerConcurrency` (Knative's `container-concurrency-max-limit`).
 const MAX_CONCURRENCY: u32 = 1000;
@@ -42,14 +42,14 @@ const IGNORED: [&str; 23] = [
     "volumes",
 ];
 
-/// Reads the template of `configuration`.
+/// Reads the template of `configuration`, and where its image was written.
 pub(super) fn read(
     field: &Field<'_>,
     version: Version,
     configuration: &str,
     check: AnnotationCheck<'_>,
     report: &mut Report,
-) -> Option<RevisionTemplate> {
+) -> Option<(RevisionTemplate, Option<Mark>)> {
     let mut template = field.object(report)?;
     let about = template.take("metadata");
     let about = match about {
@@ -79,11 +79,12 @@ pub(super) fn read(
     let (name, annotations) = about?;
     let container::Read {
         container,
+        image_at,
         readiness,
         startup,
         liveness,
     } = container?;
-    Some(RevisionTemplate {
+    let template = RevisionTemplate {
         name,
         annotations,
         container,
@@ -92,7 +93,8 @@ pub(super) fn read(
         readiness,
         startup,
         liveness,
-    })
+    };
+    Some((template, image_at))
 }
 
 fn slots(spec: &mut Object<'_>, version: Version, report: &mut Report) -> Slots {
