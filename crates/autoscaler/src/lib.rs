@@ -16,43 +16,37 @@
 //! is said once that it fails, and once that it works again.
 //!
 //! Silence: a source sends its whole table each second, an empty one included. So a revision that is
-//! not in the tables of the last [`ABSENCE`] has no load. Without any table nothing is known,
+//! not in the tables of three seconds has no load. Without any table nothing is known,
 //! and policy `demand` leaves the pods of a revision whose last report was not zero as they are.
 
 #![forbid(unsafe_code)]
 
 mod metrics;
 mod policy;
+mod run;
 mod state;
 mod watched;
 
-use std::collections::HashMap;
+use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use penstock_cluster::{Cluster, ScaleError, Snapshot};
+use penstock_cluster::Cluster;
 use penstock_scaling::config::Config;
-use penstock_types::RevisionId;
 use penstock_types::demand::Demand;
 use prometheus::Registry;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use metrics::Metrics;
-use watched::{Change, Watched};
+use run::Run;
 
 pub use policy::PolicyKind;
 pub use state::{Decided, Handle, KEPT, RevisionState};
 
 /// Time between two ticks (spec/autoscaler.md §10).
 pub const TICK: Duration = Duration::from_secs(2);
-
-/// Time for which a revision has to be missing from the tables of a source that speaks, before
-/// it counts as without load: a table may have been made just before its first request.
-pub const ABSENCE: Duration = Duration::from_secs(3);
 
 /// The loop, made but not yet running.
 pub struct Autoscaler {
@@ -102,24 +96,10 @@ impl Autoscaler {
             handle,
         } = self;
         let mut demand = Some(demand);
-        let mut snapshots = cluster.snapshot();
-        snapshots.mark_changed();
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut run = Run {
-            clock: Clock::start(),
-            config: Arc::clone(&config.borrow_and_update()),
-            snapshots,
-            cluster,
-            policy,
-            metrics,
-            handle,
-            revisions: HashMap::new(),
-            calls: JoinSet::new(),
-            births: 0,
-            table: None,
-            untold: Vec::new(),
-        };
+        let first = Arc::clone(&config.borrow_and_update());
+        let mut run = Run::new(cluster, first, policy, metrics, handle);
         let mut configured = true;
         loop {
             tokio::select! {
@@ -129,15 +109,19 @@ impl Autoscaler {
                     // No source any more: nothing is known from now on.
                     None => demand = None,
                 },
-                Some(Ok(ended)) = run.calls.join_next() => run.ended(ended),
+                Some(ended) = run.calls.join_next() => match ended {
+                    Ok(ended) => run.ended(ended),
+                    Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+                    Err(_) => {}
+                },
                 changed = run.snapshots.changed() => match changed {
                     Ok(()) => run.see(),
                     Err(_) => return,
                 },
                 changed = config.changed(), if configured => {
                     configured = changed.is_ok();
-                    run.config = Arc::clone(&config.borrow_and_update());
-                    run.reconfigure();
+                    let config = Arc::clone(&config.borrow_and_update());
+                    run.reconfigure(config);
                 }
                 _ = ticks.tick() => run.tick(),
             }
@@ -151,272 +135,5 @@ async fn next(demand: &mut Option<mpsc::Receiver<Vec<Demand>>>) -> Option<Vec<De
     match demand {
         Some(demand) => demand.recv().await,
         None => std::future::pending().await,
-    }
-}
-
-/// The time of day, read once and then counted on: it never steps back.
-struct Clock {
-    start: Instant,
-    /// Whole seconds since the unix epoch at `start`.
-    unix: Duration,
-}
-
-impl Clock {
-    fn start() -> Self {
-        let unix = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        Self {
-            start: Instant::now(),
-            unix: Duration::from_secs(unix.as_secs()),
-        }
-    }
-
-    fn now(&self) -> Duration {
-        self.unix + self.start.elapsed()
-    }
-}
-
-/// The loop while it runs.
-struct Run {
-    clock: Clock,
-    config: Arc<Config>,
-    snapshots: watch::Receiver<Arc<Snapshot>>,
-    cluster: Arc<dyn Cluster>,
-    policy: PolicyKind,
-    metrics: Metrics,
-    handle: Handle,
-    revisions: HashMap<RevisionId, Tracked>,
-    calls: JoinSet<Ended>,
-    births: u64,
-    /// When a table was last heard.
-    table: Option<Duration>,
-    /// Changes that were carried out but not told yet.
-    untold: Vec<(RevisionId, Change)>,
-}
-
-/// A revision, and which of its lives it is: a key may go and come back while a call is under way.
-struct Tracked {
-    birth: u64,
-    watched: Watched,
-}
-
-/// A call that came to an end.
-struct Ended {
-    revision: RevisionId,
-    birth: u64,
-    what: What,
-}
-
-enum What {
-    Call {
-        pods: u32,
-        result: Result<(), ScaleError>,
-    },
-    Wait,
-}
-
-impl Run {
-    /// Takes reports, and decides on those that cannot wait.
-    fn hear(&mut self, batch: &[Demand]) {
-        // A first word may overtake the snapshot that its source had already seen.
-        if self.snapshots.has_changed().unwrap_or(false) {
-            self.see();
-        }
-        let now = self.clock.now();
-        if batch.is_empty() || batch.iter().any(|report| !report.first) {
-            self.table = Some(now);
-        }
-        for report in batch {
-            if let Some(tracked) = self.revisions.get_mut(&report.revision)
-                && tracked.watched.observe(report, now)
-            {
-                self.decide(&report.revision, now);
-            }
-        }
-    }
-
-    /// Decides, and asks the cluster at once if there is something to ask.
-    fn decide(&mut self, id: &RevisionId, now: Duration) {
-        let Some(tracked) = self.revisions.get_mut(id) else {
-            return;
-        };
-        if let Some(change) = tracked.watched.decide(now) {
-            self.untold.push((id.clone(), change));
-        }
-        if let Some(pods) = tracked.watched.ask() {
-            self.call(id, pods);
-        }
-    }
-
-    /// Asks the cluster for `pods`. The call begins here, before anything else is done; only
-    /// what the cluster cannot answer at once goes on in a task.
-    fn call(&mut self, id: &RevisionId, pods: u32) {
-        let Some(birth) = self.revisions.get(id).map(|tracked| tracked.birth) else {
-            return;
-        };
-        let (cluster, revision) = (Arc::clone(&self.cluster), id.clone());
-        let mut call = Box::pin(async move {
-            let result = cluster.scale(&revision, pods).await;
-            Ended {
-                revision,
-                birth,
-                what: What::Call { pods, result },
-            }
-        });
-        // The task polls it again first thing, with a waker that wakes.
-        match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(ended) => self.ended(ended),
-            Poll::Pending => {
-                self.calls.spawn(call);
-            }
-        }
-    }
-
-    fn ended(&mut self, ended: Ended) {
-        let now = self.clock.now();
-        let id = ended.revision;
-        let Some(tracked) = self.revisions.get_mut(&id) else {
-            return;
-        };
-        if tracked.birth != ended.birth {
-            return;
-        }
-        let watched = &mut tracked.watched;
-        match ended.what {
-            What::Call {
-                pods,
-                result: Ok(()),
-            } => {
-                let failures = watched.taken(pods, now);
-                if failures > 0 {
-                    tracing::info!(revision = %id, pods, failures, "the cluster scales {id} again");
-                }
-            }
-            What::Call {
-                pods,
-                result: Err(error),
-            } => {
-                let retry = watched.failed(now);
-                if retry.first {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(
-                        revision = %id,
-                        pods,
-                        error,
-                        "{id} was not scaled to {pods}, trying again until it is: {error}"
-                    );
-                }
-                self.calls.spawn(async move {
-                    sleep(retry.after).await;
-                    Ended {
-                        revision: id,
-                        birth: ended.birth,
-                        what: What::Wait,
-                    }
-                });
-                return;
-            }
-            What::Wait => watched.waited(),
-        }
-        // The number may have changed while the call was under way.
-        if let Some(pods) = watched.ask() {
-            self.call(&id, pods);
-        }
-    }
-
-    /// Takes a new snapshot: revisions come, change and go.
-    fn see(&mut self) {
-        let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
-        let now = self.clock.now();
-        let handle = self.handle.clone();
-        self.revisions.retain(|id, _| {
-            let stays = snapshot.revisions.contains_key(id);
-            if !stays {
-                handle.forget(id);
-            }
-            stays
-        });
-        for (id, revision) in &snapshot.revisions {
-            let due = match self.revisions.get_mut(id) {
-                Some(tracked) if tracked.watched.shows(revision) => false,
-                Some(tracked) => tracked
-                    .watched
-                    .update(revision, &self.config, &self.metrics, now),
-                None => {
-                    self.births += 1;
-                    let watched = Watched::new(
-                        self.policy,
-                        Arc::clone(revision),
-                        &self.config,
-                        &self.metrics,
-                        now,
-                    );
-                    watched.show(now, &handle);
-                    let tracked = Tracked {
-                        birth: self.births,
-                        watched,
-                    };
-                    self.revisions.insert(id.clone(), tracked);
-                    true
-                }
-            };
-            if due {
-                self.decide(id, now);
-            }
-        }
-    }
-
-    /// Derives all parameters anew.
-    fn reconfigure(&mut self) {
-        let snapshot = Arc::clone(&self.snapshots.borrow());
-        let now = self.clock.now();
-        for (id, revision) in &snapshot.revisions {
-            let due = self.revisions.get_mut(id).is_some_and(|tracked| {
-                tracked
-                    .watched
-                    .update(revision, &self.config, &self.metrics, now)
-            });
-            if due {
-                self.decide(id, now);
-            }
-        }
-    }
-
-    /// Decides on everything, and brings what is shown up to date.
-    fn tick(&mut self) {
-        let now = self.clock.now();
-        let mut calls = Vec::new();
-        for (id, tracked) in &mut self.revisions {
-            let watched = &mut tracked.watched;
-            if let Some(table) = self.table
-                && table.saturating_sub(watched.heard()) >= ABSENCE
-            {
-                watched.absent(table);
-            }
-            if let Some(change) = watched.decide(now) {
-                self.untold.push((id.clone(), change));
-            }
-            if let Some(pods) = watched.ask_again(now) {
-                calls.push((id.clone(), pods));
-            }
-        }
-        for (id, pods) in calls {
-            self.call(&id, pods);
-        }
-        for tracked in self.revisions.values() {
-            tracked.watched.show(now, &self.handle);
-        }
-    }
-
-    /// Tells of the changes that were carried out.
-    fn tell(&mut self) {
-        let now = self.clock.now();
-        for (id, change) in self.untold.drain(..) {
-            if let Some(tracked) = self.revisions.get(&id) {
-                tracked.watched.tell(&change, now, &self.handle);
-                tracked.watched.show(now, &self.handle);
-            }
-        }
     }
 }

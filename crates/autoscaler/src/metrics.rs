@@ -116,10 +116,7 @@ impl Metrics {
         ];
         let labels_now = labels.each_ref().map(String::as_str);
         let of = |gauge: &GaugeVec| gauge.with_label_values(&labels_now);
-        let load = match metric {
-            Metric::Concurrency => &self.concurrency,
-            Metric::Rps => &self.rps,
-        };
+        let load = self.load(metric);
         Series {
             desired: of(&self.desired),
             requested: of(&self.requested),
@@ -136,6 +133,21 @@ impl Metrics {
             labels,
             metric,
         }
+    }
+}
+
+impl Metrics {
+    fn load(&self, metric: Metric) -> &Load {
+        match metric {
+            Metric::Concurrency => &self.concurrency,
+            Metric::Rps => &self.rps,
+        }
+    }
+}
+
+impl Load {
+    fn gauges(&self) -> [&GaugeVec; 3] {
+        [&self.stable, &self.panic, &self.target]
     }
 }
 
@@ -160,8 +172,20 @@ pub(crate) struct Series {
 
 impl Series {
     /// What the revision is scaled by: it has the gauges of this metric only.
-    pub(crate) fn metric(&self) -> Metric {
-        self.metric
+    pub(crate) fn set_metric(&mut self, metric: Metric) {
+        if metric == self.metric {
+            return;
+        }
+        let labels = self.labels.each_ref().map(String::as_str);
+        for gauge in self.families.load(self.metric).gauges() {
+            // It is there: `Metrics::series` made it.
+            let _ = gauge.remove_label_values(&labels);
+        }
+        let load = self.families.load(metric);
+        self.stable = load.stable.with_label_values(&labels);
+        self.panic = load.panic.with_label_values(&labels);
+        self.target = load.target.with_label_values(&labels);
+        self.metric = metric;
     }
 
     /// Counts the pods by phase.
@@ -183,36 +207,22 @@ impl Series {
 
 impl Drop for Series {
     fn drop(&mut self) {
-        let Metrics {
-            desired,
-            requested,
-            ready,
-            not_ready,
-            pending,
-            terminating,
-            excess_burst_capacity,
-            panic_mode,
-            concurrency,
-            rps,
-        } = &self.families;
-        let load = match self.metric {
-            Metric::Concurrency => concurrency,
-            Metric::Rps => rps,
-        };
+        let families = &self.families;
         let labels = self.labels.each_ref().map(String::as_str);
-        for gauge in [
-            desired,
-            requested,
-            ready,
-            not_ready,
-            pending,
-            terminating,
-            excess_burst_capacity,
-            panic_mode,
-            &load.stable,
-            &load.panic,
-            &load.target,
-        ] {
+        let gauges = [
+            &families.desired,
+            &families.requested,
+            &families.ready,
+            &families.not_ready,
+            &families.pending,
+            &families.terminating,
+            &families.excess_burst_capacity,
+            &families.panic_mode,
+        ];
+        for gauge in gauges
+            .into_iter()
+            .chain(families.load(self.metric).gauges())
+        {
             // It is there: `Metrics::series` made it.
             let _ = gauge.remove_label_values(&labels);
         }

@@ -31,6 +31,8 @@ pub(crate) struct Watched {
     ready: u32,
     /// Pods wanted.
     wanted: u32,
+    /// Which part of the policy's rule decided last, and when.
+    mode: &'static str,
     decided: Option<Duration>,
     heard: Duration,
     asking: Asking,
@@ -81,6 +83,7 @@ impl Watched {
             policy: Policy::new(kind, spec, revision.slots, wanted, ready, now),
             ready,
             wanted,
+            mode: "",
             decided: None,
             heard: now,
             asking: Asking {
@@ -100,7 +103,6 @@ impl Watched {
         &mut self,
         revision: &Arc<Revision>,
         config: &Config,
-        metrics: &Metrics,
         now: Duration,
     ) -> bool {
         self.revision = Arc::clone(revision);
@@ -109,9 +111,7 @@ impl Watched {
         if spec == *self.policy.spec() {
             return false;
         }
-        if spec.metric != self.series.metric() {
-            self.series = metrics.series(revision, spec.metric);
-        }
+        self.series.set_metric(spec.metric);
         self.policy.set_spec(spec, revision.slots, now);
         true
     }
@@ -146,6 +146,7 @@ impl Watched {
     pub(crate) fn decide(&mut self, now: Duration) -> Option<Change> {
         self.decided = Some(now);
         let verdict = self.policy.decide(self.ready, now);
+        self.mode = verdict.mode;
         let from = self.wanted;
         self.wanted = verdict.pods;
         (from != self.wanted).then_some(Change { from, verdict })
@@ -211,7 +212,6 @@ impl Watched {
             "{id} {from} -> {to}: {why}"
         );
         handle.update(id, |state| {
-            state.mode = mode;
             state.push(Decided {
                 unix_seconds: unix.as_secs(),
                 from: *from,
@@ -238,6 +238,7 @@ impl Watched {
         handle.update(&self.revision.id, |state| {
             state.wanted = self.wanted;
             state.policy = self.policy.kind().as_str();
+            state.mode = self.mode;
             state.stable = figures.stable;
             state.panic = figures.panic;
             state.target = figures.target;

@@ -242,3 +242,23 @@ fn scrape(registry: &Registry) -> String {
         .encode_to_string(&registry.gather())
         .unwrap()
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_is_scaled_by_another_metric_has_the_gauges_of_that_one() {
+    let cluster = ScriptedCluster::new([revision("hello-00001").build()]);
+    let bench = Bench::start(&cluster, from_zero(), PolicyKind::Demand).await;
+    assert!(scrape(&bench.registry).contains("kn_revision_concurrency_target{"));
+    cluster.put(revision("hello-00001").autoscaling("metric", "rps").build());
+    bench.wait(3).await;
+    let text = scrape(&bench.registry);
+    for name in [
+        "kn_revision_rps_stable_per_second{",
+        "kn_revision_rps_panic_per_second{",
+        "kn_revision_rps_target_per_second{",
+        "kn_revision_pods_requested{",
+    ] {
+        assert!(text.contains(name), "{name}: {text}");
+    }
+    assert!(!text.contains("concurrency"), "{text}");
+    bench.stop().await;
+}
