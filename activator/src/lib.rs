@@ -1,1 +1,32 @@
-//! (see design)
+//! The activator: takes requests for revisions, also for those without a pod, holds them until
+//! a pod has a free slot, and reports the demand meanwhile.
+//!
+//! Read [`request`] first: the life of a request.
+//!
+//! - `bind.rs`: [`Activator::bind`] and [`Running`], from the listener to the drain
+//! - `route.rs`: who a request is for: headers, a routed host, a service name
+//! - `probe.rs`: probes of kubelet, network and autoscaler, answered before anything else
+//! - `table.rs`: the revisions of the latest snapshot, each with its gate
+//! - `revision.rs`: what is kept for one revision: gate, pods, demand
+//! - `demand.rs`: reports to the autoscaler, at once at zero and every second
+//! - `cold_start.rs`: how long each stage of a cold start took
+//! - `refusal.rs`: every answer that is not a pod's, with status and reason
+//! - `metrics.rs`: what is exported
+//!
+//! Source: spec/activator.md; design.md, decisions 3 to 5.
+
+#![forbid(unsafe_code)]
+
+mod bind;
+mod cold_start;
+mod demand;
+mod metrics;
+mod probe;
+mod refusal;
+pub mod request;
+mod revision;
+mod route;
+mod table;
+
+pub use bind::{Activator, Handle, Options, RevisionLoad, Running};
+pub use metrics::Metrics;

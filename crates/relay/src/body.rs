@@ -82,7 +82,7 @@ pub struct Relayed {
 #[derive(Debug)]
 pub(crate) enum Carrier {
     /// HTTP/1: a connection of its own, for the pool afterwards.
-    Link(Option<(Link, Arc<Pool>)>),
+    Link(Option<(Box<Link>, Arc<Pool>)>),
     /// HTTP/2: a stream of a shared connection.
     Stream(Option<Stream>),
 }
@@ -141,7 +141,7 @@ impl Relayed {
     }
 
     /// The connection under an answer that has no body but changes the protocol.
-    pub(crate) fn take_link(&mut self) -> Option<Link> {
+    pub(crate) fn take_link(&mut self) -> Option<Box<Link>> {
         match &mut self.carrier {
             Carrier::Link(held) => held.take().map(|(link, _)| link),
             Carrier::Stream(_) => None,

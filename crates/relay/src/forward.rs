@@ -8,7 +8,6 @@ use http::header::{EXPECT, HOST};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -53,6 +52,9 @@ pub enum ForwardError {
         /// What hyper says.
         source: hyper::Error,
     },
+    /// Nobody had the request yet, but more of its body was read than is kept to send it again.
+    #[error("the pod could not be reached, and the body was too long to send it to another")]
+    NotRepeatable,
     /// It changed to a protocol that was not asked for.
     #[error("backend tried to switch protocol {got:?} when {asked:?} was requested")]
     Switched {
@@ -76,6 +78,7 @@ impl ForwardError {
             Self::Dial(DialError::TimedOut { .. }) => "connection_timeout",
             Self::Closed { .. } => "connection_terminated",
             Self::Broken { .. } => "http_protocol_error",
+            Self::NotRepeatable => "connection_refused",
             Self::Switched { .. } => "http_upgrade_failed",
         }
     }
@@ -351,9 +354,4 @@ fn failed(addr: SocketAddr, source: hyper::Error) -> ForwardError {
     } else {
         ForwardError::Broken { addr, source }
     }
-}
-
-/// Takes the right to upgrade out of a request that came in.
-pub fn upgrade_of(request: &mut Request<Incoming>) -> hyper::upgrade::OnUpgrade {
-    hyper::upgrade::on(request)
 }

@@ -104,7 +104,8 @@ impl std::fmt::Debug for Link {
 }
 
 impl Link {
-    pub(crate) async fn open(addr: SocketAddr) -> Result<Self, DialError> {
+    /// Connects. Boxed, because it is handed from the pool to an answer and back.
+    pub(crate) async fn open(addr: SocketAddr) -> Result<Box<Self>, DialError> {
         let stream = dial(addr).await?;
         let refused = |error| DialError::Refused {
             addr,
@@ -113,14 +114,14 @@ impl Link {
         let (sender, http) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(refused)?;
-        Ok(Self {
+        Ok(Box::new(Self {
             addr,
             sender,
             http,
             over: false,
             used: false,
             idle_since: Instant::now(),
-        })
+        }))
     }
 
     /// Moves bytes both ways, as far as they go now.
@@ -156,7 +157,7 @@ impl Link {
     }
 
     /// After a 101: the bare connection, and what was read of the new protocol already.
-    pub(crate) async fn into_upgraded(self) -> Option<(TcpStream, Bytes)> {
+    pub(crate) async fn into_upgraded(self: Box<Self>) -> Option<(TcpStream, Bytes)> {
         let parts = if self.over {
             self.http.into_parts()
         } else {

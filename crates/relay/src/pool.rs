@@ -39,8 +39,12 @@ pub(crate) struct Pool {
 }
 
 #[derive(Debug, Default)]
+#[expect(
+    clippy::vec_box,
+    reason = "a link is large, and goes from here to an answer and back with each request"
+)]
 struct Idle {
-    links: HashMap<SocketAddr, Vec<Link>>,
+    links: HashMap<SocketAddr, Vec<Box<Link>>>,
     count: usize,
     swept: Option<Instant>,
 }
@@ -72,7 +76,7 @@ impl Pool {
     }
 
     /// An idle connection that is still open, the one used last first.
-    pub(crate) async fn take(&self, addr: SocketAddr) -> Option<Link> {
+    pub(crate) async fn take(&self, addr: SocketAddr) -> Option<Box<Link>> {
         loop {
             let mut link = {
                 let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,7 +99,7 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request, unless there are enough.
-    pub(crate) fn put(&self, mut link: Link) {
+    pub(crate) fn put(&self, mut link: Box<Link>) {
         let now = Instant::now();
         link.used = true;
         link.idle_since = now;

@@ -117,7 +117,7 @@ pub fn serve<A: Answer>(
     listener: &TcpListener,
     workers: &Workers,
     stop: &Stop,
-    make: impl Fn() -> A,
+    mut make: impl FnMut() -> A,
 ) -> io::Result<()> {
     let seats: Arc<[Arc<Seat<A>>]> = workers
         .all()

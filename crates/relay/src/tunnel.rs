@@ -19,7 +19,7 @@ const BUFFER: usize = 32 * 1024;
 /// Copies between `caller` and `upstream` until both have ended, one broke, or a deadline
 /// passed. The end of one direction is passed on and leaves the other open. Bytes in either
 /// direction restart the idle deadline.
-pub(crate) async fn run(caller: OnUpgrade, upstream: Link, deadlines: Option<Deadlines>) {
+pub(crate) async fn run(caller: OnUpgrade, upstream: Box<Link>, deadlines: Option<Deadlines>) {
     let (Ok(caller), Some((upstream, first))) = tokio::join!(caller, upstream.into_upgraded())
     else {
         return;

@@ -1,0 +1,224 @@
+//! From the listener to the drain.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use penstock_cluster::Cluster;
+use penstock_relay::forward::{Keep, Relay};
+use penstock_relay::listen::{ListenError, listen};
+use penstock_relay::serve::{Stop, serve};
+use penstock_relay::workers::Workers;
+use penstock_runtime::drain::Drained;
+use penstock_types::RevisionId;
+use penstock_types::demand::Demand;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::demand::Reporter;
+use crate::metrics::Metrics;
+use crate::request::{App, Shared};
+use crate::route::Rules;
+use crate::table::Table;
+
+/// Idle connections to pods (spec/activator.md §1.1), for each worker.
+const KEEP: Keep = Keep {
+    total: 1000,
+    each: 100,
+};
+
+/// How an activator behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Requests that may wait for one revision; one more gets a 503.
+    pub waiting: usize,
+    /// Whether a 404 names the hosts there are. For callers on this machine only.
+    pub list_hosts: bool,
+    /// The end of service hosts, `NAME.NAMESPACE.svc.` before it.
+    pub cluster_domain: String,
+    /// Starts the choice among pods without a limit.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    /// 10,000 waiting requests, no hosts told, `cluster.local`.
+    fn default() -> Self {
+        Self {
+            waiting: 10_000,
+            list_hosts: false,
+            cluster_domain: "cluster.local".to_owned(),
+            seed: 0x9e37_79b9_7f4a_7c15,
+        }
+    }
+}
+
+/// An activator that listens but does not serve yet.
+#[derive(Debug)]
+pub struct Activator {
+    listener: TcpListener,
+    addr: SocketAddr,
+}
+
+impl Activator {
+    /// Listens on `addr`.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`] names the address and why it cannot be had.
+    pub fn bind(addr: SocketAddr) -> Result<Self, ListenError> {
+        let listener = listen(addr)?;
+        let addr = listener
+            .local_addr()
+            .map_err(|source| ListenError { addr, source })?;
+        Ok(Self { listener, addr })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Serves on `workers`; follows `cluster` and reports to `demand` from tasks of the current
+    /// runtime.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if the listener cannot be watched.
+    pub fn start(
+        self,
+        workers: &Workers,
+        cluster: &Arc<dyn Cluster>,
+        demand: mpsc::Sender<Vec<Demand>>,
+        metrics: Metrics,
+        options: Options,
+    ) -> io::Result<Running> {
+        let stop = Stop::default();
+        let beside = TaskTracker::new();
+        let shared = Arc::new(Shared {
+            table: Table::new(options.waiting, options.seed, metrics.clone()),
+            rules: Rules {
+                cluster_domain: options.cluster_domain,
+                list_hosts: options.list_hosts,
+            },
+            reporter: Reporter::new(demand),
+            metrics,
+            stopping: CancellationToken::new(),
+            aside: beside.clone(),
+            cut: stop.cut.clone(),
+        });
+        let relays: Vec<Relay> = (0..workers.count())
+            .map(|_| Relay::new(KEEP, stop.tasks.clone(), stop.cut.clone()))
+            .collect();
+        // Before the first request, so that it finds what there is.
+        let snapshots = cluster.snapshot();
+        shared.table.see(Arc::clone(&snapshots.borrow()), &relays);
+        let mut each = relays.iter().cloned();
+        serve(&self.listener, workers, &stop, || App {
+            shared: Arc::clone(&shared),
+            relay: each.next().unwrap_or_else(|| relays[0].clone()),
+        })?;
+        let (following, cut) = (Arc::clone(&shared), stop.cut.clone());
+        beside.spawn(async move {
+            let followed = following.table.follow(snapshots, &relays);
+            cut.run_until_cancelled(followed).await;
+        });
+        let (reporting, cut) = (Arc::clone(&shared), stop.cut.clone());
+        beside.spawn(async move {
+            let reports = reporting.reporter.clone().run(&reporting.table);
+            cut.run_until_cancelled(reports).await;
+        });
+        Ok(Running {
+            addr: self.addr,
+            shared,
+            stop,
+            beside,
+        })
+    }
+}
+
+/// An activator that serves.
+#[derive(Debug)]
+pub struct Running {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    stop: Stop,
+    beside: TaskTracker,
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Reads the load while it runs.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Fails its probes for `lame_duck`, still serving; then takes no new connection, and returns
+    /// once every request is answered, those that wait for a pod among them. What has not ended
+    /// `grace` later is cut.
+    pub async fn drain(self, lame_duck: Duration, grace: Duration) -> Drained {
+        self.shared.stopping.cancel();
+        sleep(lame_duck).await;
+        self.stop.close.cancel();
+        self.stop.tasks.close();
+        let ended = timeout(grace, self.stop.tasks.wait()).await;
+        let left = self.stop.tasks.len();
+        self.stop.cut.cancel();
+        self.stop.tasks.wait().await;
+        self.beside.close();
+        self.beside.wait().await;
+        match ended {
+            Ok(()) => Drained::Clean,
+            Err(_elapsed) => Drained::Cut { left },
+        }
+    }
+}
+
+/// Reads the load of an activator.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+/// The load of one revision.
+#[derive(Clone, Debug)]
+pub struct RevisionLoad {
+    /// Whose.
+    pub revision: RevisionId,
+    /// Requests in line.
+    pub waiting: usize,
+    /// Requests inside pods.
+    pub in_flight: usize,
+    /// Ready pods by name, with the requests inside each.
+    pub pods: Vec<(Arc<str>, usize)>,
+}
+
+impl Handle {
+    /// The load of every revision, in no order.
+    pub fn revisions(&self) -> Vec<RevisionLoad> {
+        let known = self.shared.table.known();
+        known
+            .revisions
+            .values()
+            .map(|entry| RevisionLoad {
+                revision: entry.id.clone(),
+                waiting: entry.gate.waiting(),
+                in_flight: entry.gate.in_flight(),
+                pods: entry
+                    .gate
+                    .places()
+                    .into_iter()
+                    .map(|(place, inside)| (Arc::clone(place.name()), inside))
+                    .collect(),
+            })
+            .collect()
+    }
+}

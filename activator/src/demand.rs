@@ -1,0 +1,215 @@
+//! Reports of demand to the autoscaler.
+//!
+//! Once a second the whole table: for each revision with requests, the averages of that second
+//! and the true numbers of now (spec/activator.md §5). And at once, when the first request of a
+//! revision comes, or one that finds no pod: a report that waits for nothing but the rest of the
+//! burst it belongs to, so that the first decision counts all of it. "The rest of the burst" is
+//! what the kernel has already taken in: the reporting task lets the worker's loop run until
+//! nothing has arrived for [`SETTLE`], and no longer than [`SETTLE_MOST`].
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use penstock_types::demand::Demand;
+use penstock_types::request_stats::RequestStats;
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::revision::Entry;
+use crate::table::Table;
+
+/// Time between two reports of the whole table (spec/activator.md §5.2).
+pub(crate) const PERIOD: Duration = Duration::from_secs(1);
+/// A burst is over when nothing has arrived for so long: a few turns of a busy worker's loop.
+const SETTLE: Duration = Duration::from_micros(400);
+/// The longest that the first report of a burst is held back.
+const SETTLE_MOST: Duration = Duration::from_millis(10);
+/// Time between two reports out of turn of one revision.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Counts the requests of one revision.
+#[derive(Debug)]
+pub(crate) struct Tracker {
+    origin: Instant,
+    account: Mutex<Account>,
+    arrivals: AtomicU64,
+    /// A report out of turn is on its way.
+    urgent: AtomicBool,
+}
+
+impl Default for Tracker {
+    fn default() -> Self {
+        Self {
+            origin: Instant::now(),
+            account: Mutex::default(),
+            arrivals: AtomicU64::new(0),
+            urgent: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Tracker {
+    /// Counts a request in; it is counted out when the answer is dropped. Says whether it is the
+    /// first of a revision that had none.
+    pub(crate) fn enter(entry: &Arc<Entry>) -> (Open, bool) {
+        let tracker = &entry.demand;
+        let first = tracker.lock().enter(tracker.origin.elapsed());
+        tracker.arrivals.fetch_add(1, Ordering::Relaxed);
+        (Open(Arc::clone(entry)), first)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Account> {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One request that is counted.
+#[derive(Debug)]
+pub(crate) struct Open(Arc<Entry>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let tracker = &self.0.demand;
+        tracker.lock().leave(tracker.origin.elapsed());
+    }
+}
+
+/// The accumulator of spec/activator.md §5.1, and the rules about its first and last report.
+#[derive(Debug, Default)]
+struct Account {
+    tracked: Option<Tracked>,
+}
+
+#[derive(Debug)]
+struct Tracked {
+    stats: RequestStats,
+    /// 1 until the first report, which the poke has told a part of already.
+    told: f64,
+}
+
+impl Account {
+    /// Counts in; true if nothing was tracked, and somebody has to poke.
+    fn enter(&mut self, now: Duration) -> bool {
+        let first = self.tracked.is_none();
+        let tracked = self.tracked.get_or_insert_with(|| Tracked {
+            stats: RequestStats::new(now),
+            told: 1.0,
+        });
+        tracked.stats.enter(now, false);
+        first
+    }
+
+    fn leave(&mut self, now: Duration) {
+        if let Some(tracked) = &mut self.tracked {
+            tracked.stats.leave(now, false);
+        }
+    }
+
+    /// Average and count of the time since the last report. A revision without requests is
+    /// reported once more, with zeros, and then no longer tracked.
+    fn report(&mut self, now: Duration) -> Option<(f64, f64)> {
+        let tracked = self.tracked.as_mut()?;
+        let report = tracked.stats.report(now);
+        let told = std::mem::take(&mut tracked.told);
+        if report.average_concurrency == 0.0 && tracked.stats.concurrency() == 0.0 {
+            self.tracked = None;
+        }
+        let average = (report.average_concurrency - told).max(0.0);
+        Some((average, report.request_count - told))
+    }
+}
+
+/// Sends reports.
+#[derive(Clone, Debug)]
+pub(crate) struct Reporter {
+    to: mpsc::Sender<Vec<Demand>>,
+}
+
+impl Reporter {
+    pub(crate) fn new(to: mpsc::Sender<Vec<Demand>>) -> Self {
+        Self { to }
+    }
+
+    /// Reports out of turn, from a task of the worker that the request came to. One at a time
+    /// per revision. Nothing is said if nobody waits or runs by the time the burst has settled.
+    pub(crate) async fn urge(self, entry: Arc<Entry>, first: bool) {
+        if entry.demand.urgent.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        settle(&entry.demand.arrivals).await;
+        let report = now_of(&entry, 1.0, 1.0, true);
+        if first || report.waiting + report.in_flight > 0 {
+            self.send(vec![report]);
+        }
+        sleep(AGAIN).await;
+        entry.demand.urgent.store(false, Ordering::Release);
+        // Who came in the meantime found a report on its way, and may have come too late for it.
+        if entry.gate.waiting() > 0 && entry.gate.places().is_empty() {
+            self.send(vec![now_of(&entry, 0.0, 0.0, true)]);
+        }
+    }
+
+    /// Reports the whole table each second, also when it is empty: whoever reads it then knows
+    /// that there is nothing.
+    pub(crate) async fn run(self, table: &Table) {
+        let mut ticks = interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let known = table.known();
+            let mut reports = Vec::new();
+            for entry in known.revisions.values() {
+                let tracker = &entry.demand;
+                let report = tracker.lock().report(tracker.origin.elapsed());
+                if let Some((average, count)) = report {
+                    entry.gauges.concurrency.set(average);
+                    reports.push(now_of(entry, average, count, false));
+                }
+            }
+            self.send(reports);
+        }
+    }
+
+    /// Never waits: a slow autoscaler loses a report, no request loses time.
+    fn send(&self, reports: Vec<Demand>) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.to.try_send(reports) {
+            tracing::warn!("the autoscaler does not keep up: a demand report was dropped");
+        }
+    }
+}
+
+fn now_of(entry: &Entry, average: f64, count: f64, first: bool) -> Demand {
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    Demand {
+        revision: entry.id.clone(),
+        average_concurrency: average,
+        average_proxied_concurrency: 0.0,
+        request_count: count,
+        proxied_request_count: 0.0,
+        waiting: number(entry.gate.waiting()),
+        in_flight: number(entry.gate.in_flight()),
+        first,
+    }
+}
+
+/// Lets the worker take in what has already reached it.
+async fn settle(arrivals: &AtomicU64) {
+    let start = Instant::now();
+    let mut seen = arrivals.load(Ordering::Relaxed);
+    let mut since = start;
+    loop {
+        yield_now().await;
+        let (now, count) = (Instant::now(), arrivals.load(Ordering::Relaxed));
+        if count != seen {
+            (seen, since) = (count, now);
+        }
+        if now - since >= SETTLE || now - start >= SETTLE_MOST {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! The accumulator against what was observed of the original (`stats.json`), and the rules of
+//! spec/activator.md §11, cases 91 to 98, which those vectors contain as well.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Account;
+
+fn vectors() -> Value {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the folder of another set of vectors is named by the environment"
+    )]
+    let folder = std::env::var_os("PENSTOCK_VECTORS").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors"),
+        PathBuf::from,
+    );
+    let file = folder.join("stats.json");
+    serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap()
+}
+
+fn micros(value: &Value) -> Duration {
+    Duration::from_micros(value.as_u64().unwrap())
+}
+
+/// Revision to average and count, as one message has them.
+type Emitted = BTreeMap<String, (f64, f64)>;
+
+fn emitted(value: &Value) -> Emitted {
+    let entries = value.as_array().unwrap().iter();
+    entries
+        .map(|entry| {
+            let number = |index: usize| entry[index].as_f64().unwrap();
+            let name = entry[0].as_str().unwrap().to_owned();
+            (name, (number(1), number(2)))
+        })
+        .collect()
+}
+
+fn same(got: &Emitted, want: &Emitted) -> bool {
+    let near = |a: f64, b: f64| (a - b).abs() <= 1e-9_f64.max(b.abs() * 1e-9);
+    got.keys().eq(want.keys())
+        && got
+            .iter()
+            .all(|(name, got)| near(got.0, want[name].0) && near(got.1, want[name].1))
+}
+
+#[test]
+fn reports_are_those_of_the_original() {
+    let file = vectors();
+    let cases = file["activator_reports"].as_array().unwrap();
+    let mut failed = Vec::new();
+    for case in cases {
+        let mut accounts: BTreeMap<String, Account> = BTreeMap::new();
+        let right = case["ops"].as_array().unwrap().iter().all(|op| {
+            let now = micros(&op[1]);
+            match op[0].as_str().unwrap() {
+                "in" => {
+                    let name = op[3].as_str().unwrap().to_owned();
+                    let first = accounts.entry(name.clone()).or_default().enter(now);
+                    let got = first.then_some((name, (1.0, 1.0))).into_iter().collect();
+                    same(&got, &emitted(&op[4]))
+                }
+                "out" => {
+                    let name = op[3].as_str().unwrap();
+                    accounts.get_mut(name).unwrap().leave(now);
+                    true
+                }
+                "tick" => {
+                    let got = accounts
+                        .iter_mut()
+                        .filter_map(|(name, account)| Some((name.clone(), account.report(now)?)))
+                        .collect();
+                    same(&got, &emitted(&op[2]))
+                }
+                other => panic!("unknown operation {other}"),
+            }
+        });
+        if !right {
+            failed.push(case["id"].as_str().unwrap());
+        }
+    }
+    let passed = cases.len() - failed.len();
+    println!(
+        "stats.json activator_reports: {passed} passed, {} failed",
+        failed.len()
+    );
+    assert!(!cases.is_empty() && failed.is_empty(), "{failed:?}");
+}

@@ -1,0 +1,218 @@
+//! What an activator exports (spec/activator.md §8).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use penstock_cluster::Revision;
+use penstock_relay::headers;
+use penstock_runtime::metrics::{
+    Exchange, HTTP_SCOPE, HttpLabels, HttpSeries, Outcome, Peer, Scheme, Scope, Side,
+};
+use prometheus::{Gauge, GaugeVec, IntGauge, IntGaugeVec, Opts, Registry};
+use tokio::time::Instant;
+
+use crate::cold_start::ColdStarts;
+use crate::revision::Entry;
+
+const SCOPE: Scope<'static> = Scope {
+    name: "knative.dev/serving/pkg/activator",
+    version: env!("CARGO_PKG_VERSION"),
+    schema_url: "",
+};
+
+/// Labels of series that belong to a revision, in the contract's order.
+const OF_REVISION: [&str; 4] = [
+    "kn_service_name",
+    "kn_configuration_name",
+    "kn_revision_name",
+    "k8s_namespace_name",
+];
+
+/// The series of one activator. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    server: HttpSeries,
+    client: HttpSeries,
+    concurrency: GaugeVec,
+    queued: IntGaugeVec,
+    active: IntGaugeVec,
+    pub(crate) cold: ColdStarts,
+}
+
+/// The gauges of one revision, resolved once.
+#[derive(Debug)]
+pub(crate) struct RevisionGauges {
+    labels: [String; 4],
+    pub(crate) concurrency: Gauge,
+    pub(crate) queued: IntGauge,
+    pub(crate) active: IntGauge,
+}
+
+impl Metrics {
+    /// Registers the series.
+    ///
+    /// # Errors
+    ///
+    /// The registry has these series already.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let opts = |name: &str, help: &str| Opts::new(name, help).const_labels(SCOPE.labels());
+        let concurrency = GaugeVec::new(
+            opts(
+                "kn_revision_request_concurrency",
+                "Concurrent requests that are routed to the activator, mean of the last second",
+            ),
+            &OF_REVISION,
+        )?;
+        let of_key = &OF_REVISION[2..];
+        let queued = IntGaugeVec::new(
+            opts(
+                "kn_revision_request_queued",
+                "Requests that wait for a slot",
+            ),
+            of_key,
+        )?;
+        let active = IntGaugeVec::new(
+            opts("kn_revision_request_active", "Requests inside a pod"),
+            of_key,
+        )?;
+        registry.register(Box::new(concurrency.clone()))?;
+        registry.register(Box::new(queued.clone()))?;
+        registry.register(Box::new(active.clone()))?;
+        Ok(Self {
+            server: HttpSeries::register(registry, HTTP_SCOPE, Side::Server, &[])?,
+            client: HttpSeries::register(registry, HTTP_SCOPE, Side::Client, &[])?,
+            concurrency,
+            queued,
+            active,
+            cold: ColdStarts::register(registry)?,
+        })
+    }
+
+    pub(crate) fn of_revision(&self, revision: &Revision) -> RevisionGauges {
+        let labels = [
+            revision.service.to_string(),
+            revision.configuration.to_string(),
+            revision.id.name().to_owned(),
+            revision.id.namespace().to_owned(),
+        ];
+        RevisionGauges {
+            concurrency: self.concurrency.with_label_values(&labels),
+            queued: self.queued.with_label_values(&labels[2..]),
+            active: self.active.with_label_values(&labels[2..]),
+            labels,
+        }
+    }
+
+    /// Removes the series of a revision that is gone.
+    pub(crate) fn forget(&self, gauges: &RevisionGauges) {
+        // Errors only say that a series was gone before.
+        let _ = self.concurrency.remove_label_values(&gauges.labels);
+        let _ = self.queued.remove_label_values(&gauges.labels[2..]);
+        let _ = self.active.remove_label_values(&gauges.labels[2..]);
+    }
+}
+
+/// Adds one to a gauge while it is held.
+#[derive(Debug)]
+pub(crate) struct Counted(IntGauge);
+
+impl Counted {
+    pub(crate) fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// One request on its way, counted when this is dropped: an answer may end by its last byte, by
+/// breaking off, or because its caller is gone.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    metrics: Metrics,
+    method: Method,
+    version: Version,
+    host: Option<HeaderValue>,
+    arrived: Instant,
+    request_bytes: u64,
+    revision: Option<Arc<Entry>>,
+    status: Option<StatusCode>,
+    /// The pod that answered, and since when it had the request.
+    sent: Option<(SocketAddr, Instant)>,
+    pub(crate) response_bytes: u64,
+}
+
+impl Measured {
+    pub(crate) fn start(metrics: &Metrics, head: &Parts, body: &Incoming) -> Self {
+        Self {
+            metrics: metrics.clone(),
+            method: head.method.clone(),
+            version: head.version,
+            host: headers::host(head),
+            arrived: Instant::now(),
+            request_bytes: body.size_hint().exact().unwrap_or(0),
+            revision: None,
+            status: None,
+            sent: None,
+            response_bytes: 0,
+        }
+    }
+
+    pub(crate) fn is_for(&mut self, revision: &Arc<Entry>) {
+        self.revision = Some(Arc::clone(revision));
+    }
+
+    pub(crate) fn sent(&mut self, to: SocketAddr, since: Instant) {
+        self.sent = Some((to, since));
+    }
+
+    pub(crate) fn ends_with(&mut self, status: StatusCode) {
+        self.status = Some(status);
+    }
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        // A caller who left before there was an answer: 499 by custom, never seen outside.
+        let gone = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
+        let outcome = Outcome::Status(self.status.unwrap_or(gone));
+        let of_revision = self.revision.as_ref().map(|entry| {
+            let values = [
+                &*entry.service,
+                &*entry.configuration,
+                entry.id.name(),
+                entry.id.namespace(),
+            ];
+            [0, 1, 2, 3].map(|index| (OF_REVISION[index], values[index]))
+        });
+        let further = of_revision.as_ref().map_or(&[][..], |labels| &labels[..]);
+        let labels = |peer| HttpLabels {
+            method: &self.method,
+            outcome,
+            version: self.version,
+            scheme: Scheme::Http,
+            peer,
+            further,
+        };
+        let seen = |since: Instant| Exchange {
+            duration: since.elapsed(),
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+        };
+        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
+        if let Some((to, since)) = self.sent {
+            let client = labels(Peer::Addr(to));
+            self.metrics.client.observe(client, seen(since));
+        }
+        let server = labels(Peer::Host(host.unwrap_or("")));
+        self.metrics.server.observe(server, seen(self.arrived));
+    }
+}

@@ -1,0 +1,110 @@
+//! Every answer that is not a pod's: status, text and reason, in one place.
+//!
+//! Source: spec/activator.md §2.5, §2.12; RFC 9209 for `Proxy-Status`.
+
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use penstock_gate::Full;
+use penstock_relay::body::{Body, Guard};
+use penstock_relay::deadline::TooLate;
+use penstock_relay::forward::ForwardError;
+use penstock_types::{RevisionId, header};
+
+const NO_SNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
+
+/// Why a request got no answer of a pod. `Display` is what the caller may read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestError {
+    /// Headers or a service host named a revision that is not known.
+    #[error(
+        "Error getting active endpoint: revision.serving.knative.dev \"{}\" not found",
+        .0.name()
+    )]
+    UnknownRevision(RevisionId),
+    /// No service has that host.
+    #[error("no service has the host {host:?}{}", known_hosts(.known))]
+    UnknownHost {
+        /// As the caller sent it.
+        host: String,
+        /// All hosts there are, if the caller may know them.
+        known: Option<Vec<String>>,
+    },
+    /// The host is a service's, but it has no revision that could take traffic.
+    #[error("the service of host {host:?} has no revision that takes traffic")]
+    NoRevision {
+        /// As the caller sent it.
+        host: String,
+    },
+    /// As many requests wait as may.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// A time limit of the revision passed before an answer began.
+    #[error("activator request timeout")]
+    TimedOut(#[from] TooLate),
+    /// The pod gave no answer.
+    #[error("the workload did not answer")]
+    Upstream(#[from] ForwardError),
+    /// HTTP/1.1 without a Host, or with several (RFC 9112 §3.2).
+    #[error("the request must have exactly one Host header")]
+    BadHost,
+}
+
+fn known_hosts(known: &Option<Vec<String>>) -> String {
+    match known {
+        None => String::new(),
+        Some(known) if known.is_empty() => "; there is no service".to_owned(),
+        Some(known) => format!("; there are: {}", known.join(", ")),
+    }
+}
+
+impl RequestError {
+    /// Status and RFC 9209 error type together; no `_` arm, so a new variant must choose both.
+    pub(crate) fn verdict(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::UnknownRevision(_) | Self::UnknownHost { .. } => {
+                (StatusCode::NOT_FOUND, "destination_not_found")
+            }
+            Self::NoRevision { .. } => (StatusCode::NOT_FOUND, "destination_unavailable"),
+            Self::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached"),
+            Self::TimedOut(_) => (StatusCode::GATEWAY_TIMEOUT, "http_response_timeout"),
+            Self::Upstream(error) => (StatusCode::BAD_GATEWAY, error.proxy_error()),
+            Self::BadHost => (StatusCode::BAD_REQUEST, "http_request_error"),
+        }
+    }
+
+    /// The answer to the caller. Addresses of pods stay in the log.
+    pub(crate) fn answer<G: Guard>(&self) -> Response<Body<G>> {
+        let (status, reason) = self.verdict();
+        let mut answer = text_error(status, &self.to_string());
+        if matches!(self, Self::TimedOut(_)) {
+            // Without the final newline, by contract.
+            *answer.body_mut() = Body::text(self.to_string());
+            answer.headers_mut().remove(NO_SNIFF);
+        }
+        if let Ok(value) = HeaderValue::try_from(format!("penstock-activator; error={reason}")) {
+            answer.headers_mut().insert(header::PROXY_STATUS, value);
+        }
+        answer
+    }
+}
+
+/// A plain error with its final newline.
+pub(crate) fn text_error<G: Guard>(status: StatusCode, text: &str) -> Response<Body<G>> {
+    let mut answer = Response::new(Body::text(format!("{text}\n")));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(CONTENT_TYPE, plain);
+    headers.insert(NO_SNIFF, HeaderValue::from_static("nosniff"));
+    answer
+}
+
+/// Whether an answer is a queue-proxy's word that its container could not be reached, so that
+/// nothing of the request has got there.
+pub(crate) fn is_unreached<B>(answer: &Response<B>) -> bool {
+    answer.status() == StatusCode::BAD_GATEWAY
+        && answer
+            .headers()
+            .get(header::PROXY_STATUS)
+            .is_some_and(|value| value == "penstock-queue-proxy; error=connection_refused")
+}

@@ -1,0 +1,120 @@
+//! What the activator keeps for one revision.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use http::HeaderValue;
+use penstock_cluster::{Pod, Revision};
+use penstock_gate::{Gate, Limits};
+use penstock_types::{RevisionId, Timeouts};
+
+use crate::demand::Tracker;
+use crate::metrics::RevisionGauges;
+
+/// A pod that may take requests. Two are the same if name and address are.
+#[derive(Clone, Debug)]
+pub(crate) struct Place(Arc<PodEntry>);
+
+#[derive(Debug)]
+struct PodEntry {
+    name: Arc<str>,
+    addr: SocketAddr,
+    host: HeaderValue,
+    asked: Instant,
+    started: Option<Instant>,
+    ready: Option<Instant>,
+    served: AtomicBool,
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.addr == other.0.addr && self.0.name == other.0.name
+    }
+}
+
+impl Place {
+    fn new(pod: &Pod) -> Self {
+        let host = HeaderValue::try_from(pod.addr.to_string());
+        Self(Arc::new(PodEntry {
+            name: Arc::clone(&pod.name),
+            addr: pod.addr,
+            host: host.unwrap_or(HeaderValue::from_static("pod")),
+            asked: pod.asked,
+            started: pod.started,
+            ready: pod.ready,
+            served: AtomicBool::new(false),
+        }))
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.0.name
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.0.addr
+    }
+
+    /// Its address as a Host header.
+    pub(crate) fn host(&self) -> &HeaderValue {
+        &self.0.host
+    }
+
+    /// When it was asked for, started and ready: once, for the first who asks, and only if it
+    /// has come after `since`.
+    pub(crate) fn started_for(&self, since: Instant) -> Option<[Instant; 3]> {
+        let entry = &*self.0;
+        let (started, ready) = (entry.started?, entry.ready?);
+        let cold = ready >= since && !entry.served.swap(true, Ordering::Relaxed);
+        cold.then_some([entry.asked, started, ready])
+    }
+}
+
+/// One revision: its rules, the gate before its pods, its demand.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: RevisionId,
+    pub(crate) service: Arc<str>,
+    pub(crate) configuration: Arc<str>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) gate: Arc<Gate<Place>>,
+    pub(crate) demand: Tracker,
+    pub(crate) gauges: RevisionGauges,
+}
+
+impl Entry {
+    pub(crate) fn new(
+        revision: &Revision,
+        waiting: usize,
+        seed: u64,
+        gauges: RevisionGauges,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id: revision.id.clone(),
+            service: Arc::clone(&revision.service),
+            configuration: Arc::clone(&revision.configuration),
+            timeouts: revision.timeouts,
+            gate: Gate::new(revision.slots, Limits { waiting }, seed),
+            demand: Tracker::default(),
+            gauges,
+        })
+    }
+
+    /// Opens the gate to the pods that are ready now, in the order of their addresses. One that
+    /// had been set aside and now comes as a newly ready pod is used again.
+    pub(crate) fn see(&self, revision: &Revision, before: Option<&Revision>) {
+        let places: Vec<Place> = revision.ready().map(Place::new).collect();
+        self.gate.set_places(&places);
+        for (pod, place) in revision.ready().zip(&places) {
+            let known = before.and_then(|before| {
+                before
+                    .ready()
+                    .find(|old| old.addr == pod.addr && old.ready == pod.ready)
+            });
+            if known.is_none() {
+                self.gate.bring_back(place);
+            }
+        }
+    }
+}
