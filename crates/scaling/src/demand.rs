@@ -195,7 +195,12 @@ impl Decider {
         }
         self.load = load;
         self.heard = Some(now);
-        self.idle = load.is_nothing().then(|| self.idle.unwrap_or(now));
+        self.idle = match (load.is_nothing(), load.average) {
+            (false, _) => None,
+            // A first word stands for a request, also for one that is over already.
+            (true, None) => Some(now),
+            (true, Some(_)) => Some(self.idle.unwrap_or(now)),
+        };
         self.peak.record(now, self.need());
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_autoscaler::{Autoscaler, Handle, PolicyKind, RevisionState};
+use penstock_cluster::Cluster;
 use penstock_scaling::config::Config;
-use penstock_testkit::cluster::ScriptedCluster;
 use penstock_types::RevisionId;
 use penstock_types::demand::Demand;
 use prometheus::Registry;
@@ -29,8 +29,8 @@ pub(crate) struct Bench {
 
 impl Bench {
     /// Starts a loop and lets it take its first look at the cluster.
-    pub(crate) async fn start(
-        cluster: &Arc<ScriptedCluster>,
+    pub(crate) async fn start<C: Cluster>(
+        cluster: &Arc<C>,
         config: Config,
         policy: PolicyKind,
     ) -> Self {

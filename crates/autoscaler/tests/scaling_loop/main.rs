@@ -7,6 +7,7 @@
 )]
 
 mod bench;
+mod slow;
 mod telling;
 
 use std::time::Duration;

@@ -237,6 +237,17 @@ fn retention_keeps_the_last_pod_longer_and_scale_to_zero_can_be_off() {
 }
 
 #[test]
+fn a_request_that_is_over_before_it_is_told_of_still_counts_as_demand() {
+    let mut decider = begin(spec(10, &[]), 1);
+    decider.observe(NOTHING, 1, at(1));
+    decider.decide(1, at(1));
+    decider.observe(first(0), 1, at(50));
+    decider.observe(NOTHING, 1, at(51));
+    let zero = (51..200).find(|&second| decider.decide(1, at(second)).pods == 0);
+    assert_eq!(zero, Some(110));
+}
+
+#[test]
 fn the_scale_down_delay_keeps_the_pods_while_the_revision_is_reachable() {
     for (reachability, before) in [
         (Reachability::Reachable, 10),
