@@ -244,17 +244,21 @@ impl Decider {
 
     /// Pods that the newest report asks for, as a fraction.
     pub fn need(&self) -> f64 {
-        let limited_by_slots = matches!(
+        self.need_of_requests().max(self.steady / self.spec.target)
+    }
+
+    /// Pods that the requests of now fill, if any of them waits.
+    fn need_of_requests(&self) -> f64 {
+        // A rate says nothing of the slots that are taken: without them they would be given up.
+        let slots_count = matches!(
             (self.slots, self.spec.metric),
             (Slots::Limited(_), Metric::Rps)
         );
-        // A rate says nothing of the slots that are taken: without this they would be given up.
-        let now = if self.load.waiting > 0 || limited_by_slots {
+        if self.load.waiting > 0 || slots_count {
             (f64::from(self.load.waiting) + f64::from(self.load.in_flight)) / self.full()
         } else {
             0.0
-        };
-        now.max(self.steady / self.spec.target)
+        }
     }
 
     /// Pods wanted at `now`, while `ready` pods take requests.
@@ -268,7 +272,7 @@ impl Decider {
         if let Some(scale) = self.spec.activation_scale
             && decision.pods > 0
             && decision.pods < scale
-            && self.need() > 0.0
+            && self.need().max(self.stable(now)) > 0.0
         {
             decision.clip(scale, Clip::ActivationScale);
         }
@@ -322,12 +326,13 @@ impl Decider {
             return Decision::new(up(stable / target), Mode::Stable, stable, target);
         }
         let (waiting, in_flight) = (self.load.waiting, self.load.in_flight);
-        if waiting > 0 && need > pods + ROUNDING {
+        let lacks_slots = waiting > 0 && need > pods + ROUNDING;
+        if lacks_slots && need <= self.need_of_requests() {
             let figure = f64::from(waiting) + f64::from(in_flight);
             return Decision::new(up(need), Mode::Burst, figure, self.full())
                 .with_requests(waiting, in_flight);
         }
-        if followed || self.pods > 0 && need > pods * (1.0 + BAND) {
+        if lacks_slots || followed || self.pods > 0 && need > pods * (1.0 + BAND) {
             return Decision::new(up(need), Mode::Rise, self.steady, target);
         }
 

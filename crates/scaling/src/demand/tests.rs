@@ -237,6 +237,18 @@ fn retention_keeps_the_last_pod_longer_and_scale_to_zero_can_be_off() {
 }
 
 #[test]
+fn the_activation_scale_stays_while_the_window_has_load() {
+    let mut decider = begin(spec(10, &[("activation-scale", "4")]), 0);
+    decider.observe(first(1), 0, NOW);
+    assert_eq!(decider.decide(0, NOW).pods, 4);
+    decider.observe(running(1), 4, at(1));
+    decider.observe(NOTHING, 4, at(2));
+    let pods: Vec<u32> = (2..80).map(|s| decider.decide(4, at(s)).pods).collect();
+    assert_eq!(pods[..58], [4; 58]);
+    assert_eq!(pods[77], 0);
+}
+
+#[test]
 fn a_request_that_is_over_before_it_is_told_of_still_counts_as_demand() {
     let mut decider = begin(spec(10, &[]), 1);
     decider.observe(NOTHING, 1, at(1));
@@ -408,6 +420,23 @@ fn every_decision_says_why() {
         decider.decide(2, at(1)).to_string(),
         "210 in the last second, 70 a pod"
     );
+    let full = Load {
+        average: Some(105.0),
+        waiting: 5,
+        in_flight: 100,
+    };
+    let mut limited = begin(spec(10, &[]), 10);
+    for second in 1..4 {
+        limited.observe(running(70), 10, at(second));
+        limited.decide(10, at(second));
+    }
+    limited.observe(full, 10, at(4));
+    assert_eq!(
+        limited.decide(10, at(4)).to_string(),
+        "105 in the last second, 7 a pod",
+        "the line alone asks for 11"
+    );
+    assert_eq!(limited.pods(), 15);
     decider.observe(NOTHING, 3, at(2));
     for second in 3..62 {
         decider.decide(3, at(second));
