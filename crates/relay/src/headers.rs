@@ -131,11 +131,9 @@ mod tests {
 
     /// Sorted, since removing from a map changes its order.
     fn lines(map: &HeaderMap) -> Vec<(&str, &str)> {
-        let pair = |(name, value): (_, &_)| (HeaderName::as_str(name), HeaderValue::to_str(value));
         let mut lines: Vec<_> = map
             .iter()
-            .map(pair)
-            .map(|(name, value)| (name, value.unwrap()))
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
             .collect();
         lines.sort_unstable();
         lines
