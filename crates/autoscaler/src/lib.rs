@@ -6,7 +6,7 @@
 //!  clock ─────── tick, 2 s ─►                             └─► log line, /state, gauges
 //! ```
 //!
-//! All arithmetic is in `penstock-scaling`; this crate keeps one [`policy`] per revision of the
+//! All arithmetic is in `penstock-scaling`; this crate keeps one policy per revision of the
 //! snapshot, feeds it, and carries its answers out. One task owns everything, so a report is
 //! taken, decided on and asked for without a lock, a timer or another task in between. What
 //! is told about it (log, gauges, state) comes after the call.
