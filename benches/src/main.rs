@@ -1,0 +1,73 @@
+//! End-to-end benchmarks: Penstock and its peers in one run, as ratios. See README.md here.
+//!
+//! - `cold.rs`: what Penstock adds to a cold start
+//! - `warm.rs`: throughput and processor time of the warm path, against nginx
+//! - `idle.rs`: what a hundred services at zero cost
+//! - `backend.rs`: the workload of all of them; `sidecar.rs`: the queue-proxy by itself
+//! - `process.rs`: child processes and what /proc says of them
+
+#![expect(
+    clippy::print_stdout,
+    reason = "a report for a person is what this prints"
+)]
+
+mod backend;
+mod cold;
+mod idle;
+mod process;
+mod sidecar;
+mod warm;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Measures Penstock end to end, beside its peers.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Everything below, one after the other
+    All,
+    /// What Penstock adds to a cold start: 50 of them
+    Cold,
+    /// Throughput and processor time of the warm path, beside nginx (needs nginx and wrk)
+    Warm {
+        /// Rounds; in each, every peer gets one sample
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+    },
+    /// Memory and processor time of 100 services at zero
+    Idle,
+    /// The workload: answers every GET with 13 bytes on $PORT
+    #[command(hide = true)]
+    Backend,
+    /// A queue-proxy by itself, before $USER_PORT, on $PORT
+    #[command(hide = true)]
+    Sidecar,
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().what {
+        What::All => cold::run()
+            .and_then(|()| warm::run(5))
+            .and_then(|()| idle::run()),
+        What::Cold => cold::run(),
+        What::Warm { rounds } => warm::run(rounds),
+        What::Idle => idle::run(),
+        What::Backend => backend::run(),
+        What::Sidecar => sidecar::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("not measured: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

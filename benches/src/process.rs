@@ -1,0 +1,156 @@
+//! Child processes, and what /proc says of them.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a run may end with: a sentence for a person.
+pub(crate) type Outcome<T = ()> = Result<T, String>;
+
+/// A child that is ended with the value.
+pub(crate) struct Running(Child);
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Outcome<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let named = format!("{command:?}");
+        let child = command.spawn();
+        child.map(Self).map_err(|error| format!("{named}: {error}"))
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Processor time of the process and its children so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        family(self.pid()).into_iter().map(cpu_of).sum()
+    }
+
+    /// As [`Running::cpu`], without descendants whose command line contains `word`.
+    pub(crate) fn cpu_without(&self, word: Option<&str>) -> Duration {
+        let counts = |pid: &u32| {
+            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            !word.is_some_and(|word| line.contains(word))
+        };
+        family(self.pid())
+            .into_iter()
+            .filter(counts)
+            .map(cpu_of)
+            .sum()
+    }
+
+    /// Resident memory of the process and its children, in bytes.
+    pub(crate) fn rss(&self) -> u64 {
+        family(self.pid()).into_iter().map(rss_of).sum()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let pid = self.pid().to_string();
+        let _ = Command::new("kill").arg(&pid).status();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
+            if matches!(self.0.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            pause(10);
+        }
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The process and all its descendants.
+fn family(pid: u32) -> Vec<u32> {
+    let mut all = vec![pid];
+    let mut next = 0;
+    while let Some(&parent) = all.get(next) {
+        next += 1;
+        let tasks = fs::read_dir(format!("/proc/{parent}/task"));
+        for task in tasks.into_iter().flatten().flatten() {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            all.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|pid| pid.parse::<u32>().ok()),
+            );
+        }
+    }
+    all
+}
+
+/// The scheduler's account, in nanoseconds, of all threads.
+fn cpu_of(pid: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+    let nanos = tasks.into_iter().flatten().flatten().filter_map(|task| {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
+fn rss_of(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+/// A port that is free now.
+pub(crate) fn free_port() -> Outcome<u16> {
+    let port = || -> io::Result<u16> { Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port()) };
+    port().map_err(|error| format!("no free port: {error}"))
+}
+
+/// Waits until something accepts on `port`.
+pub(crate) fn until_open(port: u16) -> Outcome {
+    let addr = SocketAddr::from(([127, 0, 0, 1], port));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        if TcpStream::connect(addr).is_ok() {
+            return Ok(());
+        }
+        pause(5);
+    }
+    Err(format!("nothing listens on {addr}"))
+}
+
+/// This program, and `penstock` beside it.
+pub(crate) fn programs() -> Outcome<(PathBuf, PathBuf)> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let penstock = own.with_file_name("penstock");
+    if penstock.exists() {
+        Ok((own, penstock))
+    } else {
+        Err("build it first: cargo build --release -p penstock -p benches".to_owned())
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an observer from outside has nothing to wait for"
+)]
+pub(crate) fn pause(millis: u64) {
+    std::thread::sleep(Duration::from_millis(millis));
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the program, not a library"
+)]
+pub(crate) fn port_from(name: &str) -> Outcome<u16> {
+    let text = std::env::var(name).unwrap_or_default();
+    text.parse()
+        .map_err(|_| format!("{name}={text:?} is not a port"))
+}
+
+/// The middle one.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
