@@ -139,7 +139,9 @@ impl Reporter {
             return;
         }
         settle(&entry.demand.arrivals).await;
-        let report = now_of(&entry, 1.0, 1.0, true);
+        // Only the very first request is told before its time; the next report discounts it.
+        let told = if first { 1.0 } else { 0.0 };
+        let report = now_of(&entry, told, told, true);
         if first || report.waiting + report.in_flight > 0 {
             self.send(vec![report]);
         }
