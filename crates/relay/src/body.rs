@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::link::Link;
 use crate::pool::{Pool, Stream};
+use crate::serve::Asked;
 
 /// Held by an answer until its last byte was handed over, or it was dropped. What has to be
 /// undone then (a slot, a count, a clock) is undone by its `Drop`.
@@ -56,6 +57,7 @@ pub struct Body<G> {
     source: Source,
     guard: Option<G>,
     clock: Option<Clock>,
+    _asked: Option<Asked>,
 }
 
 #[derive(Debug)]
@@ -95,6 +97,7 @@ impl<G: Guard> Body<G> {
             source: Source::Text((!text.is_empty()).then_some(text)),
             guard: None,
             clock: None,
+            _asked: None,
         }
     }
 
@@ -104,6 +107,7 @@ impl<G: Guard> Body<G> {
             source: Source::Relayed(relayed),
             guard: None,
             clock: None,
+            _asked: None,
         }
     }
 
@@ -111,6 +115,12 @@ impl<G: Guard> Body<G> {
     #[must_use]
     pub fn holding(mut self, guard: G) -> Self {
         self.guard = Some(guard);
+        self
+    }
+
+    /// Is the answer to the request that `asked` stands for.
+    pub(crate) fn answers(mut self, asked: Asked) -> Self {
+        self._asked = Some(asked);
         self
     }
 

@@ -10,7 +10,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -58,6 +58,8 @@ pub struct Caller {
     /// Milliseconds since `opened`, plus one, at which the head that is being read began; 0
     /// while none is.
     head_since: AtomicU64,
+    /// Requests that are not answered to their end: what comes meanwhile is their bodies.
+    requests: AtomicUsize,
 }
 
 impl Caller {
@@ -67,6 +69,7 @@ impl Caller {
             interim: Interim::default(),
             opened: Instant::now(),
             head_since: AtomicU64::new(1),
+            requests: AtomicUsize::new(0),
         }
     }
 
@@ -76,14 +79,18 @@ impl Caller {
     }
 
     pub(crate) fn bytes_came(&self) {
-        if self.head_since.load(Ordering::Relaxed) == 0 {
+        let unknown = self.head_since.load(Ordering::Relaxed) == 0;
+        if unknown && self.requests.load(Ordering::Relaxed) == 0 {
             let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
             self.head_since.store(millis + 1, Ordering::Relaxed);
         }
     }
 
-    fn head_is_over(&self) {
+    /// A whole head has come; what is returned is held to the end of its answer.
+    fn request_came(self: &Arc<Self>) -> Asked {
         self.head_since.store(0, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        Asked(Arc::clone(self))
     }
 
     fn head_due(&self) -> Option<Instant> {
@@ -91,6 +98,16 @@ impl Caller {
             0 => None,
             since => Some(self.opened + Duration::from_millis(since - 1) + HEAD_LIMIT),
         }
+    }
+}
+
+/// One request that is not answered to its end yet.
+#[derive(Debug)]
+pub(crate) struct Asked(Arc<Caller>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -224,9 +241,9 @@ async fn connection<A: Answer>(stream: TcpStream, addr: SocketAddr, seat: Arc<Se
     let caller = Arc::new(Caller::new(addr));
     let transport = Transport::new(stream, first, Arc::clone(&caller));
     let service = service_fn(|request| {
-        caller.head_is_over();
+        let asked = caller.request_came();
         let answer = Arc::clone(&seat.answer).answer(request, Arc::clone(&caller));
-        async move { Ok::<_, Infallible>(answer.await) }
+        async move { Ok::<_, Infallible>(answer.await.map(|body| body.answers(asked))) }
     });
     if is_h2 {
         let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
