@@ -2,6 +2,7 @@
 //!
 //! - `cold.rs`: what Penstock adds to a cold start
 //! - `warm.rs`: throughput and processor time of the warm path, against nginx
+//! - `step.rs`: how fast each policy follows a load step
 //! - `idle.rs`: what a hundred services at zero cost
 //! - `backend.rs`: the workload of all of them; `sidecar.rs`: the queue-proxy by itself
 //! - `process.rs`: child processes and what /proc says of them
@@ -16,6 +17,7 @@ mod cold;
 mod idle;
 mod process;
 mod sidecar;
+mod step;
 mod warm;
 
 use std::process::ExitCode;
@@ -32,7 +34,7 @@ struct Args {
 
 #[derive(Subcommand)]
 enum What {
-    /// Everything below, one after the other
+    /// Cold, warm and idle, one after the other
     All,
     /// What Penstock adds to a cold start: 50 of them
     Cold,
@@ -42,6 +44,8 @@ enum What {
         #[arg(long, default_value_t = 5)]
         rounds: u32,
     },
+    /// Seconds that each policy takes to follow a load step of x1.5 (about five minutes)
+    Step,
     /// Memory and processor time of 100 services at zero
     Idle,
     /// The workload: answers every GET with 13 bytes on $PORT
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
             .and_then(|()| idle::run()),
         What::Cold => cold::run(),
         What::Warm { rounds } => warm::run(rounds),
+        What::Step => step::run(),
         What::Idle => idle::run(),
         What::Backend => backend::run(),
         What::Sidecar => sidecar::run(),
