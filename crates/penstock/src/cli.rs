@@ -1,0 +1,144 @@
+//! The command line.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use penstock_autoscaler::PolicyKind;
+use penstock_runtime::log;
+
+use crate::up::Rule;
+
+/// Holds requests for workloads that are not running, starts them, and scales them to what waits
+/// and what runs.
+#[derive(Debug, Parser)]
+#[command(name = "penstock", version, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs Knative manifests on this machine: each pod is a child process, and nothing runs
+    /// before somebody asks for it
+    Up(Box<UpArgs>),
+    /// Serves one of the built-in samples on $PORT
+    Sample(SampleArgs),
+    /// Ends what a killed `penstock up` left behind
+    #[command(hide = true)]
+    Reaper,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Manifests: Services, Configurations and Routes of serving.knative.dev; - reads standard
+    /// input. A file that changes is read again, all of them at SIGHUP
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Address of the gateway, where requests come in
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = addr)]
+    pub(crate) listen: SocketAddr,
+    /// Address of /metrics, /healthz, /readyz and /state
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090", value_parser = addr)]
+    pub(crate) admin: SocketAddr,
+    /// Domain of the hosts: NAME.NAMESPACE.DOMAIN
+    #[arg(long, value_name = "DOMAIN", default_value = "example.com", value_parser = domain)]
+    pub(crate) domain: String,
+    /// Settings of the autoscaler: a ConfigMap like Knative's config-autoscaler, or the bare
+    /// mapping. Unlike there, initial-scale is 0 if it is not set
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// What to run for an image. NAME is matched with or without registry, tag and digest;
+    /// COMMAND is split as a shell would, and $PORT in it is the pod's port. Repeatable
+    #[arg(long = "image", value_name = "NAME=COMMAND")]
+    pub(crate) images: Vec<Rule>,
+    /// How to scale: by what waits and runs now, or as Knative does, by averages over windows
+    #[arg(long, value_enum, value_name = "POLICY", default_value = "demand")]
+    pub(crate) policy: Policy,
+    /// Threads that carry requests [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<NonZeroUsize>,
+    /// Shape of the log on standard error
+    #[arg(long, value_enum, value_name = "SHAPE", default_value = "text")]
+    pub(crate) log: LogShape,
+    /// What is logged: off, error, warn, info, debug or trace, also by module, as in
+    /// info,penstock_activator=debug
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(crate) log_level: log::Filter,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Policy {
+    /// What waits and what runs now
+    Demand,
+    /// Averages over windows, decided on a tick
+    Knative,
+}
+
+impl From<Policy> for PolicyKind {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Demand => Self::Demand,
+            Policy::Knative => Self::Knative,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogShape {
+    /// For a person
+    Text,
+    /// One object per line
+    Json,
+}
+
+impl From<LogShape> for log::Format {
+    fn from(shape: LogShape) -> Self {
+        match shape {
+            LogShape::Text => Self::Text,
+            LogShape::Json => Self::Json,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SampleArgs {
+    /// Which one
+    #[arg(value_parser = ["hello", "autoscale"])]
+    pub(crate) name: String,
+    /// Arguments that the image would ignore as well
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    _ignored: Vec<String>,
+}
+
+/// `127.0.0.1:8080`, `[::1]:8080`, or `localhost:8080`.
+fn addr(text: &str) -> Result<SocketAddr, String> {
+    let local = text.strip_prefix("localhost:").and_then(|port| {
+        let port = port.parse().ok()?;
+        Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    });
+    local
+        .or_else(|| text.parse().ok())
+        .ok_or_else(|| "it must be an IP address and a port, such as 127.0.0.1:8080".to_owned())
+}
+
+/// A DNS name, made lower case.
+fn domain(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(plain)
+    };
+    if text.len() <= 120 && text.split('.').all(label) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("it must be a DNS name, such as example.com or localhost".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! Files in, wanted things or sentences out.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+
+const HELLO: &str = "\
+apiVersion: serving.knative.dev/v1
+kind: Service
+metadata:
+  name: hello
+spec:
+  template:
+    spec:
+      containers:
+        - image: ghcr.io/knative/helloworld-go
+";
+
+/// A folder of its own, gone with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("penstock-input-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// `sentences` without the path of the folder.
+    fn relative(&self, sentences: Vec<String>) -> Vec<String> {
+        let folder = format!("{}/", self.0.display());
+        let cut = |sentence: String| sentence.replace(&folder, "");
+        sentences.into_iter().map(cut).collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn input(files: &[PathBuf], config: Option<&PathBuf>) -> Input {
+    let images = Images::new(Vec::new(), PathBuf::from("/bin/penstock")).unwrap();
+    Input::new(files, config, images)
+}
+
+#[test]
+fn every_mistake_of_every_file_is_said_at_once() {
+    let folder = Folder::new();
+    let files = [
+        folder.0.join("gone.yaml"),
+        folder.0.clone(),
+        folder.write("latin1.yaml", [0xE4, 0xF6]),
+        folder.write(
+            "limit.yaml",
+            HELLO.replace("    spec:\n", "    spec:\n      containerConcurrency: -1\n"),
+        ),
+        folder.write(
+            "image.yaml",
+            HELLO
+                .replace("name: hello", "name: other")
+                .replace("-go", "-java"),
+        ),
+    ];
+    let config = folder.write("scale.yaml", "stable-window: 1s\nmax-scale: many\n");
+    let said = input(&files, Some(&config)).read().unwrap_err();
+    let whole = folder.0.display().to_string();
+    let want = [
+        "scale.yaml: stable-window: \"1s\" is not a duration in whole seconds from 6s to 1h"
+            .to_owned(),
+        "scale.yaml: max-scale: \"many\" is not a whole number from 0 to 2147483647".to_owned(),
+        "cannot read gone.yaml: there is no such file".to_owned(),
+        format!("cannot read {whole}: it is a directory; name the files in it"),
+        "cannot read latin1.yaml: it is not UTF-8 text".to_owned(),
+        "limit.yaml, document 1, line 8: spec.template.spec.containerConcurrency is -1; \
+         it must be a whole number from 0 to 1000"
+            .to_owned(),
+    ];
+    assert_eq!(folder.relative(said), want);
+}
+
+#[test]
+fn an_image_without_a_command_is_named_with_its_place_and_what_to_do() {
+    let folder = Folder::new();
+    let older = "\
+apiVersion: serving.knative.dev/v1alpha1
+kind: Service
+metadata:
+  name: older
+spec:
+  runLatest:
+    configuration:
+      revisionTemplate:
+        spec:
+          container:
+            image: docker.io/team/app:v1
+";
+    let own = HELLO.replace("name: hello", "name: own") + "          command: [run]\n";
+    let both = format!("{}---\n{older}---\n{own}", HELLO.replace("-go", "-java"));
+    let files = [folder.write("both.yaml", both.replace("java\n---\n", "java\n---\n"))];
+    let said = input(&files, None).read().unwrap_err();
+    let end = "or write command beside it (built in are helloworld-go and autoscale-go)";
+    let want = [
+        format!(
+            "both.yaml, document 1, line 9: spec.template.spec.containers[0].image is \
+             \"ghcr.io/knative/helloworld-java\"; it must be an image whose command is known: \
+             add --image helloworld-java=COMMAND, {end}"
+        ),
+        format!(
+            "both.yaml, document 2, line 21: \
+             spec.runLatest.configuration.revisionTemplate.spec.container.image is \
+             \"docker.io/team/app:v1\"; it must be an image whose command is known: \
+             add --image app=COMMAND, {end}"
+        ),
+    ];
+    // The third has an image that nobody knows the command of only if it had no command.
+    assert_eq!(folder.relative(said), want);
+}
+
+#[test]
+fn nothing_runs_at_first_unless_the_settings_say_so() {
+    let folder = Folder::new();
+    let files = [folder.write("hello.yaml", HELLO)];
+    let wanted = input(&files, None).read().unwrap();
+    assert_eq!(wanted.config.initial_scale, 0);
+    assert!(wanted.config.allow_zero_initial_scale);
+    let table = [
+        ("{}", 0),
+        ("initial-scale: 2", 2),
+        ("allow-zero-initial-scale: false", 1),
+        ("kind: ConfigMap\ndata:\n  initial-scale: \"3\"\n", 3),
+    ];
+    for (text, initial) in table {
+        let config = folder.write("scale.yaml", text);
+        let wanted = input(&files, Some(&config)).read().unwrap();
+        assert_eq!(wanted.config.initial_scale, initial, "{text}");
+    }
+}
+
+#[test]
+fn a_file_is_read_again_and_a_pipe_only_once() {
+    let folder = Folder::new();
+    let file = folder.write("hello.yaml", HELLO);
+    let mut input = input(std::slice::from_ref(&file), None);
+    assert_eq!(input.read().unwrap().manifests.configurations.len(), 1);
+    assert_eq!(input.paths(), [file.clone()]);
+    folder.write("hello.yaml", "kind: [");
+    assert!(input.read().is_err());
+    folder.write("hello.yaml", HELLO);
+    assert!(input.read().is_ok());
+
+    let mut pipe = Named::new(Path::new("/dev/null"));
+    assert_eq!(&*pipe.read().unwrap(), "");
+    assert!(pipe.kept.is_some());
+}
