@@ -12,8 +12,8 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::link::Link;
+use crate::patience;
 use crate::pool::{Pool, Stream};
-use crate::serve::Asked;
 
 /// Held by an answer until its last byte was handed over, or it was dropped. What has to be
 /// undone then (a slot, a count, a clock) is undone by its `Drop`.
@@ -42,7 +42,8 @@ pub enum BodyError {
     Idle,
 }
 
-/// When an answer has to be over. Checked, and timed, only while it is waited for.
+/// When an answer has to be over. Checked, and timed, while it is waited for; `whole` also while
+/// its caller does not take it.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
     /// Its end.
@@ -57,7 +58,8 @@ pub struct Body<G> {
     source: Source,
     guard: Option<G>,
     clock: Option<Clock>,
-    _asked: Option<Asked>,
+    /// Whether it is on its way to the caller.
+    begun: bool,
 }
 
 #[derive(Debug)]
@@ -97,7 +99,7 @@ impl<G: Guard> Body<G> {
             source: Source::Text((!text.is_empty()).then_some(text)),
             guard: None,
             clock: None,
-            _asked: None,
+            begun: false,
         }
     }
 
@@ -107,7 +109,7 @@ impl<G: Guard> Body<G> {
             source: Source::Relayed(relayed),
             guard: None,
             clock: None,
-            _asked: None,
+            begun: false,
         }
     }
 
@@ -115,12 +117,6 @@ impl<G: Guard> Body<G> {
     #[must_use]
     pub fn holding(mut self, guard: G) -> Self {
         self.guard = Some(guard);
-        self
-    }
-
-    /// Is the answer to the request that `asked` stands for.
-    pub(crate) fn answers(mut self, asked: Asked) -> Self {
-        self._asked = Some(asked);
         self
     }
 
@@ -133,6 +129,21 @@ impl<G: Guard> Body<G> {
             last: Instant::now(),
         });
         self
+    }
+
+    /// From here on the task counts how long the caller takes over it.
+    pub(crate) fn begin(&mut self) {
+        self.begun = true;
+        let whole = self.clock.as_ref().map(|clock| clock.deadlines.whole);
+        patience::answer_begins(whole);
+    }
+}
+
+impl<G> Drop for Body<G> {
+    fn drop(&mut self) {
+        if self.begun {
+            patience::answer_is_over();
+        }
     }
 }
 

@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::body::{Carrier, Deadlines, Guard, Relayed};
+use crate::caller::Caller;
 use crate::headers;
 use crate::link::{DialError, Link};
 pub use crate::pool::Keep;
 use crate::pool::Pool;
 use crate::request_body::RequestBody;
-use crate::serve::Caller;
 use crate::tunnel;
 
 /// Sends requests on. One for each worker: its connections stay on the thread that made them.

@@ -2,8 +2,9 @@
 //!
 //! hyper's server has no way to send one, so they are written past it: they wait here until the
 //! connection's transport is next asked to write or flush. That is safe because a 1xx may only
-//! come while the final answer of the current request has not begun, and hyper has nothing of an
-//! earlier answer left unflushed by then.
+//! come while the final answer of the current request has not begun, and normally nothing of an
+//! earlier answer is left by then. It can be, if requests are pipelined by a caller that does not
+//! read: then those of the later request are left out.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -18,6 +19,10 @@ const MOST_WAITING: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Interim {
     any: AtomicBool,
+    /// Bytes of hyper's were written since hyper said last that it has none left.
+    unflushed: AtomicBool,
+    /// Not for this request.
+    muted: AtomicBool,
     waiting: Mutex<Vec<u8>>,
 }
 
@@ -25,6 +30,9 @@ impl Interim {
     /// Queues one; it goes out when the caller's connection is next polled, which it is: the
     /// exchange with the upstream runs inside that very poll.
     pub(crate) fn push(&self, status: StatusCode, headers: &HeaderMap) {
+        if self.muted.load(Ordering::Relaxed) {
+            return;
+        }
         let mut text = format!("HTTP/1.1 {} ", status.as_u16()).into_bytes();
         text.extend_from_slice(status.canonical_reason().unwrap_or("Interim").as_bytes());
         text.extend_from_slice(b"\r\n");
@@ -40,6 +48,17 @@ impl Interim {
             waiting.extend_from_slice(&text);
             self.any.store(true, Ordering::Release);
         }
+    }
+
+    /// The next request begins.
+    pub(crate) fn request_begins(&self) {
+        let unflushed = self.unflushed.load(Ordering::Relaxed);
+        self.muted.store(unflushed, Ordering::Relaxed);
+    }
+
+    /// hyper writes, or has written all that it had.
+    pub(crate) fn hyper_writes(&self, writes: bool) {
+        self.unflushed.store(writes, Ordering::Relaxed);
     }
 
     /// Whether any wait.
@@ -82,6 +101,18 @@ mod tests {
         }
         assert!(!interim.any());
         assert_eq!(sent, whole);
+    }
+
+    #[test]
+    fn none_goes_out_before_the_rest_of_an_earlier_answer() {
+        let interim = Interim::default();
+        for (unflushed, goes) in [(true, false), (false, true)] {
+            interim.hyper_writes(unflushed);
+            interim.request_begins();
+            interim.hyper_writes(false);
+            interim.push(StatusCode::EARLY_HINTS, &HeaderMap::new());
+            assert_eq!(interim.any(), goes);
+        }
     }
 
     #[test]

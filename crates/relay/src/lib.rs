@@ -8,7 +8,8 @@
 //!
 //! - [`listen`]: sockets to accept from, with errors that name the address
 //! - [`workers`]: one thread and one single-threaded runtime each; a request never leaves its own
-//! - [`serve`]: accepts, tells HTTP/1.1 from HTTP/2, serves until closed or cut
+//! - [`serve`]: accepts and spreads connections; `connection.rs` tells HTTP/1.1 from HTTP/2 and
+//!   serves one until closed or cut; `patience.rs` limits heads and answers that are not taken
 //! - [`headers`]: what a proxy removes, adds and keeps
 //! - [`forward`]: one exchange with an upstream, over the pool of the worker
 //! - [`body`]: answers that hold a guard to their last byte, and end at a deadline
@@ -22,12 +23,15 @@
 #![forbid(unsafe_code)]
 
 pub mod body;
+mod caller;
+mod connection;
 pub mod deadline;
 pub mod forward;
 pub mod headers;
 mod interim;
 mod link;
 pub mod listen;
+mod patience;
 mod pool;
 pub mod probe;
 pub mod request_body;

@@ -1,8 +1,10 @@
 //! A caller's connection as hyper sees it: what was read to tell the protocols apart comes
-//! first again, interim answers go out before anything else, and the time of the first byte of
-//! a request's head is kept.
+//! first again, interim answers go out before anything else, and that a caller has left is
+//! noticed where hyper would not look.
 
+use std::future::Future;
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,17 +12,20 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::serve::Caller;
+use crate::caller::Caller;
+use crate::patience;
 
 /// A caller's TCP connection.
-#[derive(Debug)]
 pub(crate) struct Transport {
     io: TokioIo<TcpStream>,
     /// Read already, not yet handed to hyper.
     first: Bytes,
     caller: Arc<Caller>,
+    /// Ends when the caller leaves; there while somebody wants to notice.
+    leaving: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Transport {
@@ -29,6 +34,23 @@ impl Transport {
             io: TokioIo::new(stream),
             first,
             caller,
+            leaving: None,
+        }
+    }
+
+    /// Fails once the caller has left, while somebody wants to notice. hyper flushes at each of
+    /// its polls, so this is where it can be told.
+    fn poll_leaving(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if !self.caller.is_noticed() {
+            self.leaving = None;
+            return Ok(());
+        }
+        let leaving = self
+            .leaving
+            .get_or_insert_with(|| Box::pin(has_left(self.io.inner())));
+        match leaving.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(io::ErrorKind::ConnectionReset.into()),
+            Poll::Pending => Ok(()),
         }
     }
 
@@ -51,6 +73,28 @@ impl Transport {
     }
 }
 
+/// Ends once the other side sends nothing more. That shows although nobody reads what it has
+/// sent: the system tells it apart from readable bytes, and a second descriptor is told anew.
+fn has_left(stream: &TcpStream) -> impl Future<Output = ()> + Send + use<> {
+    let second = stream
+        .as_fd()
+        .try_clone_to_owned()
+        .map(std::net::TcpStream::from);
+    let second = second.and_then(TcpStream::from_std);
+    async move {
+        // Without one it is not noticed, as without this.
+        let Ok(second) = second else {
+            return std::future::pending().await;
+        };
+        // Urgent data, which HTTP has not, or the end. Elsewhere than on Linux neither shows.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let end = Interest::PRIORITY;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let end = Interest::ERROR;
+        let _ = second.ready(end).await;
+    }
+}
+
 impl Read for Transport {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -64,7 +108,7 @@ impl Read for Transport {
             return Poll::Ready(Ok(()));
         }
         let read = ready!(Pin::new(&mut self.io).poll_read(cx, buf));
-        self.caller.bytes_came();
+        patience::bytes_came();
         Poll::Ready(read)
     }
 }
@@ -76,10 +120,13 @@ impl Write for Transport {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
+        self.caller.interim.hyper_writes(true);
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.caller.interim.hyper_writes(false);
+        self.poll_leaving(cx)?;
         ready!(self.poll_interim(cx))?;
         Pin::new(&mut self.io).poll_flush(cx)
     }
@@ -98,6 +145,7 @@ impl Write for Transport {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
+        self.caller.interim.hyper_writes(true);
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 }

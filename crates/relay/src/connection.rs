@@ -1,0 +1,211 @@
+//! Serving one connection: HTTP/1.1, or HTTP/2 by prior knowledge, on one port.
+//!
+//! What hyper decides here, and callers of the original may notice: `Upgrade: h2c` is not taken,
+//! which RFC 9113 §3.1 allows (such a request is served as HTTP/1.1); the head of an HTTP/1
+//! request has at most 100 lines and about 400 KiB, beyond which it is 431; an HTTP version that does not
+//! exist is 400; over HTTP/1 only trailers that `Trailer` announced are sent, to a caller only
+//! if its `TE` lists `trailers`; HTTP/2 callers get no 1xx.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use hyper::rt::Executor;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioTimer;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use crate::caller::Caller;
+use crate::patience::{HEAD_LIMIT, Patience, head_is_over};
+use crate::serve::Answer;
+use crate::transport::Transport;
+
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Serves until the caller closes, `open` is told to close and nothing is under way, or `open`
+/// is cut. Streams of HTTP/2 run as `tasks` of their own.
+pub(crate) async fn serve_connection<A: Answer>(
+    stream: TcpStream,
+    addr: SocketAddr,
+    answer: &Arc<A>,
+    open: &Open,
+    tasks: &TaskTracker,
+) {
+    // Small answers must not wait for the caller's acknowledgement of earlier ones.
+    let _ = stream.set_nodelay(true);
+    let Some((first, is_h2)) = first_bytes(&stream, open).await else {
+        return;
+    };
+    let caller = Arc::new(Caller::new(addr));
+    let transport = Transport::new(stream, first, Arc::clone(&caller));
+    let service = service_fn(|request| {
+        head_is_over();
+        caller.interim.request_begins();
+        let answer = Arc::clone(answer).answer(request, Arc::clone(&caller));
+        async move {
+            let mut answer = answer.await;
+            answer.body_mut().begin();
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    if is_h2 {
+        let mut http = hyper::server::conn::http2::Builder::new(Streams(tasks.clone()));
+        // The limits that callers of the original know (spec/queue-proxy.md §2).
+        http.timer(TokioTimer::new())
+            .max_concurrent_streams(250)
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(1 << 20)
+            .max_frame_size(1 << 20)
+            .max_header_list_size((1 << 20) + 320);
+        let mut http = pin!(http.serve_connection(transport, service));
+        // Each stream has limits of its own; a connection without any may idle.
+        drive(open, |cx, closing| {
+            if closing {
+                http.as_mut().graceful_shutdown();
+            }
+            http.as_mut().poll(cx).map(drop)
+        })
+        .await;
+    } else {
+        let mut http = hyper::server::conn::http1::Builder::new();
+        // hyper's limit on the head would also end idle connections, and costs a timer for
+        // each request.
+        http.header_read_timeout(None);
+        let mut http = pin!(http.serve_connection(transport, service).with_upgrades());
+        let driven = drive(open, |cx, closing| {
+            if closing {
+                // A request that has just come is still served.
+                if http.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                http.as_mut().graceful_shutdown();
+            }
+            http.as_mut().poll(cx).map(drop)
+        });
+        // `None`: the head of a request, or taking an answer, took too long.
+        let _ = Patience::with_first_bytes().limit(driven).await;
+    }
+}
+
+/// Reads just enough to tell the protocols apart. `None`: the connection ended before, or has to.
+async fn first_bytes(stream: &TcpStream, open: &Open) -> Option<(Bytes, bool)> {
+    let mut reading = pin!(timeout(HEAD_LIMIT, read_first(stream)));
+    let mut first = None;
+    drive(open, |cx, closing| {
+        if closing {
+            return Poll::Ready(());
+        }
+        reading.as_mut().poll(cx).map(|read| first = Some(read))
+    })
+    .await;
+    first?.ok()?.ok()
+}
+
+async fn read_first(stream: &TcpStream) -> io::Result<(Bytes, bool)> {
+    let mut first = [0; PREFACE.len()];
+    let mut count = 0;
+    loop {
+        stream.readable().await?;
+        match stream.try_read(&mut first[count..]) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => count += read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error),
+        }
+        if first[..count] != PREFACE[..count] {
+            return Ok((Bytes::copy_from_slice(&first[..count]), false));
+        }
+        if count == PREFACE.len() {
+            return Ok((Bytes::copy_from_slice(&first), true));
+        }
+    }
+}
+
+/// Polls a connection to its end; tells it once to close, drops it when it is cut.
+async fn drive(open: &Open, mut poll: impl FnMut(&mut Context<'_>, bool) -> Poll<()>) {
+    let mut entered = None;
+    let mut closing = false;
+    poll_fn(|cx| {
+        entered.get_or_insert_with(|| open.enter(cx.waker().clone()));
+        let end = open.state.load(Ordering::Acquire);
+        if end == END_CUT {
+            return Poll::Ready(());
+        }
+        let close_now = end == END_CLOSE && !closing;
+        closing |= close_now;
+        poll(cx, close_now)
+    })
+    .await;
+}
+
+/// Runs the streams of HTTP/2 connections.
+#[derive(Clone, Debug)]
+struct Streams(TaskTracker);
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        self.0.spawn(Patience::without_heads().limit(stream));
+    }
+}
+
+const END_CLOSE: u8 = 1;
+const END_CUT: u8 = 2;
+
+/// The open connections of one seat, to be woken when they have to end. Cheaper for a
+/// connection than a token that all of them poll, which would be one lock for all threads.
+#[derive(Default)]
+pub(crate) struct Open {
+    state: AtomicU8,
+    wakers: Mutex<(u64, HashMap<u64, Waker>)>,
+}
+
+impl Open {
+    fn enter(&self, waker: Waker) -> Entered<'_> {
+        let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        wakers.0 += 1;
+        let key = wakers.0;
+        wakers.1.insert(key, waker);
+        Entered { open: self, key }
+    }
+
+    /// No request after those under way.
+    pub(crate) fn close(&self) {
+        self.end(END_CLOSE);
+    }
+
+    /// Drops what still runs.
+    pub(crate) fn cut(&self) {
+        self.end(END_CUT);
+    }
+
+    fn end(&self, state: u8) {
+        self.state.store(state, Ordering::Release);
+        let wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: Vec<Waker> = wakers.1.values().cloned().collect();
+        drop(wakers);
+        all.into_iter().for_each(Waker::wake);
+    }
+}
+
+struct Entered<'a> {
+    open: &'a Open,
+    key: u64,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        let mut wakers = self.open.wakers.lock();
+        if let Ok(wakers) = &mut wakers {
+            wakers.1.remove(&self.key);
+        }
+    }
+}
