@@ -4,8 +4,9 @@
 //! and the true numbers of now (spec/activator.md §5). And at once, when the first request of a
 //! revision comes, or one that finds no pod: a report that waits for nothing but the rest of the
 //! burst it belongs to, so that the first decision counts all of it. "The rest of the burst" is
-//! what the kernel has already taken in: the reporting task lets the worker's loop run until
-//! nothing has arrived for [`SETTLE`], and no longer than [`SETTLE_MOST`].
+//! what the kernel has already taken in: the reporting task lets the worker's loop turn until
+//! nothing has arrived for a number of turns and for [`SETTLE`]. It goes by turns as well as by
+//! time, because a worker that got no processor for a while has taken in nothing meanwhile.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,10 +23,15 @@ use crate::table::Table;
 
 /// Time between two reports of the whole table (spec/activator.md §5.2).
 pub(crate) const PERIOD: Duration = Duration::from_secs(1);
-/// A burst is over when nothing has arrived for so long: a few turns of a busy worker's loop.
+/// A burst is over when nothing has arrived for so long, and for so many turns of the loop.
 const SETTLE: Duration = Duration::from_micros(400);
-/// The longest that the first report of a burst is held back.
+/// Turns that a connection takes at most from the listener to its first request, when a hundred
+/// others come with it.
+const SETTLE_TURNS: u32 = 16;
+/// The longest that the first report of a burst is held back, unless the loop has turned less
+/// than [`MOST_TURNS`] times by then.
 const SETTLE_MOST: Duration = Duration::from_millis(10);
+const MOST_TURNS: u32 = 64;
 /// Time between two reports out of turn of one revision.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -35,8 +41,8 @@ pub(crate) struct Tracker {
     origin: Instant,
     account: Mutex<Account>,
     arrivals: AtomicU64,
-    /// A report out of turn is on its way.
-    urgent: AtomicBool,
+    /// A report out of turn is on its way, or was just sent.
+    urging: AtomicBool,
 }
 
 impl Default for Tracker {
@@ -45,7 +51,7 @@ impl Default for Tracker {
             origin: Instant::now(),
             account: Mutex::default(),
             arrivals: AtomicU64::new(0),
-            urgent: AtomicBool::new(false),
+            urging: AtomicBool::new(false),
         }
     }
 }
@@ -58,6 +64,13 @@ impl Tracker {
         let first = tracker.lock().enter(tracker.origin.elapsed());
         tracker.arrivals.fetch_add(1, Ordering::Relaxed);
         (Open(Arc::clone(entry)), first)
+    }
+
+    /// Whether a report out of turn may be sent now, being the only one; it is over when
+    /// [`Reporter::urge`] says so.
+    pub(crate) fn begin_urging(&self) -> bool {
+        // Read first: at a closed gate every request asks.
+        !self.urging.load(Ordering::Relaxed) && !self.urging.swap(true, Ordering::AcqRel)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Account> {
@@ -132,24 +145,28 @@ impl Reporter {
         Self { to }
     }
 
-    /// Reports out of turn, from a task of the worker that the request came to. One at a time
-    /// per revision. Nothing is said if nobody waits or runs by the time the burst has settled.
-    pub(crate) async fn urge(self, entry: Arc<Entry>, first: bool) {
-        if entry.demand.urgent.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        settle(&entry.demand.arrivals).await;
+    /// Reports out of turn, from a task of the worker that the request came to; `own` by
+    /// [`Tracker::begin_urging`]. Nothing is said if nobody waits or runs by the time the burst
+    /// has settled, except the first word.
+    pub(crate) async fn urge(self, entry: Arc<Entry>, first: bool, own: bool) {
+        let tracker = &entry.demand;
+        settle(&tracker.arrivals).await;
         // Only the very first request is told before its time; the next report discounts it.
         let told = if first { 1.0 } else { 0.0 };
         let report = now_of(&entry, told, told, true);
-        if first || report.waiting + report.in_flight > 0 {
-            self.send(vec![report]);
+        let waiting = report.waiting;
+        if first || waiting + report.in_flight > 0 {
+            self.send_out_of_turn(report).await;
         }
-        sleep(AGAIN).await;
-        entry.demand.urgent.store(false, Ordering::Release);
-        // Who came in the meantime found a report on its way, and may have come too late for it.
-        if entry.gate.waiting() > 0 && entry.gate.places().is_empty() {
-            self.send(vec![now_of(&entry, 0.0, 0.0, true)]);
+        if own {
+            sleep(AGAIN).await;
+            tracker.urging.store(false, Ordering::Release);
+            // Who came in the meantime found a report on its way, and may have come too late
+            // for it.
+            let now = now_of(&entry, 0.0, 0.0, true);
+            if now.waiting > waiting && !entry.gate.has_places() {
+                self.send_out_of_turn(now).await;
+            }
         }
     }
 
@@ -171,10 +188,18 @@ impl Reporter {
                 }
             }
             self.send(reports);
+            table.forget_left(Instant::now());
         }
     }
 
-    /// Never waits: a slow autoscaler loses a report, no request loses time.
+    /// Waits for room: no request waits for it, and a first word is not repeated.
+    async fn send_out_of_turn(&self, report: Demand) {
+        if self.to.send(vec![report]).await.is_err() {
+            tracing::debug!("nobody takes demand reports any more");
+        }
+    }
+
+    /// Never waits: a slow autoscaler loses a report, and the next one is on time.
     fn send(&self, reports: Vec<Demand>) {
         if let Err(mpsc::error::TrySendError::Full(_)) = self.to.try_send(reports) {
             tracing::warn!("the autoscaler does not keep up: a demand report was dropped");
@@ -200,14 +225,18 @@ fn now_of(entry: &Entry, average: f64, count: f64, first: bool) -> Demand {
 async fn settle(arrivals: &AtomicU64) {
     let start = Instant::now();
     let mut seen = arrivals.load(Ordering::Relaxed);
-    let mut since = start;
-    loop {
+    let (mut since, mut quiet) = (start, 0);
+    for turns in 1_u32.. {
+        // Runs again after everything that is ready now, and after the loop has asked the kernel
+        // for more.
         yield_now().await;
         let (now, count) = (Instant::now(), arrivals.load(Ordering::Relaxed));
+        quiet += 1;
         if count != seen {
-            (seen, since) = (count, now);
+            (seen, since, quiet) = (count, now, 0);
         }
-        if now - since >= SETTLE || now - start >= SETTLE_MOST {
+        let settled = quiet >= SETTLE_TURNS && now - since >= SETTLE;
+        if settled || turns >= MOST_TURNS && now - start >= SETTLE_MOST {
             return;
         }
     }

@@ -12,10 +12,12 @@ use penstock_relay::headers;
 use penstock_runtime::metrics::{
     Exchange, HTTP_SCOPE, HttpLabels, HttpSeries, Outcome, Peer, Scheme, Scope, Side,
 };
+use penstock_types::RevisionId;
 use prometheus::{Gauge, GaugeVec, IntGauge, IntGaugeVec, Opts, Registry};
 use tokio::time::Instant;
 
 use crate::cold_start::ColdStarts;
+use crate::request::Shared;
 use crate::revision::Entry;
 
 const SCOPE: Scope<'static> = Scope {
@@ -114,6 +116,28 @@ impl Metrics {
         let _ = self.queued.remove_label_values(&gauges.labels[2..]);
         let _ = self.active.remove_label_values(&gauges.labels[2..]);
     }
+
+    /// Removes the HTTP series of pods and revisions that are gone.
+    pub(crate) fn forget_http(
+        &self,
+        pod_is_gone: impl Fn(SocketAddr) -> bool,
+        revision_is_gone: impl Fn(RevisionId) -> bool,
+    ) {
+        let of_gone_revision = |further: &[(&str, Box<str>)]| {
+            let value = |label| {
+                let found = further.iter().find(|(name, _)| *name == label);
+                found.map(|(_, value)| &**value)
+            };
+            let [_, _, name, namespace] = OF_REVISION;
+            match (value(namespace), value(name)) {
+                (Some(namespace), Some(name)) => revision_is_gone(RevisionId::new(namespace, name)),
+                _ => false,
+            }
+        };
+        self.server.forget(|_, further| of_gone_revision(further));
+        self.client
+            .forget(|addr, further| addr.is_some_and(&pod_is_gone) || of_gone_revision(further));
+    }
 }
 
 /// Adds one to a gauge while it is held.
@@ -137,7 +161,7 @@ impl Drop for Counted {
 /// breaking off, or because its caller is gone.
 #[derive(Debug)]
 pub(crate) struct Measured {
-    metrics: Metrics,
+    shared: Arc<Shared>,
     method: Method,
     version: Version,
     host: Option<HeaderValue>,
@@ -145,15 +169,22 @@ pub(crate) struct Measured {
     request_bytes: u64,
     revision: Option<Arc<Entry>>,
     status: Option<StatusCode>,
-    /// The pod that answered, and since when it had the request.
-    sent: Option<(SocketAddr, Instant)>,
+    attempt: Option<Attempt>,
     pub(crate) response_bytes: u64,
 }
 
+/// The request at one pod.
+#[derive(Clone, Copy, Debug)]
+struct Attempt {
+    to: SocketAddr,
+    since: Instant,
+    outcome: Outcome,
+}
+
 impl Measured {
-    pub(crate) fn start(metrics: &Metrics, head: &Parts, body: &Incoming) -> Self {
+    pub(crate) fn start(shared: &Arc<Shared>, head: &Parts, body: &Incoming) -> Self {
         Self {
-            metrics: metrics.clone(),
+            shared: Arc::clone(shared),
             method: head.method.clone(),
             version: head.version,
             host: headers::host(head),
@@ -161,30 +192,53 @@ impl Measured {
             request_bytes: body.size_hint().exact().unwrap_or(0),
             revision: None,
             status: None,
-            sent: None,
+            attempt: None,
             response_bytes: 0,
         }
+    }
+
+    /// Whom the request is for, in the caller's words.
+    pub(crate) fn host(&self) -> Option<&HeaderValue> {
+        self.host.as_ref()
     }
 
     pub(crate) fn is_for(&mut self, revision: &Arc<Entry>) {
         self.revision = Some(Arc::clone(revision));
     }
 
-    pub(crate) fn sent(&mut self, to: SocketAddr, since: Instant) {
-        self.sent = Some((to, since));
+    /// It goes to a pod now; an attempt before this one is over.
+    pub(crate) fn sent(&mut self, to: SocketAddr) {
+        self.attempt_is_over();
+        self.attempt = Some(Attempt {
+            to,
+            since: Instant::now(),
+            // Unless it is said otherwise before this is dropped.
+            outcome: Outcome::Error("canceled"),
+        });
     }
 
+    /// The pod answered, or there is a word for why it did not.
+    pub(crate) fn attempt_ends_with(&mut self, outcome: Outcome) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.outcome = outcome;
+        }
+    }
+
+    /// Counts the attempt now, since no answer of it will be handed on.
+    pub(crate) fn attempt_is_over(&mut self) {
+        if let Some(attempt) = self.attempt.take() {
+            let labels = self.of_revision();
+            self.count_attempt(attempt, further(&labels));
+        }
+    }
+
+    /// What the caller gets.
     pub(crate) fn ends_with(&mut self, status: StatusCode) {
         self.status = Some(status);
     }
-}
 
-impl Drop for Measured {
-    fn drop(&mut self) {
-        // A caller who left before there was an answer: 499 by custom, never seen outside.
-        let gone = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
-        let outcome = Outcome::Status(self.status.unwrap_or(gone));
-        let of_revision = self.revision.as_ref().map(|entry| {
+    fn of_revision(&self) -> Option<[(&'static str, &str); 4]> {
+        self.revision.as_ref().map(|entry| {
             let values = [
                 &*entry.service,
                 &*entry.configuration,
@@ -192,27 +246,57 @@ impl Drop for Measured {
                 entry.id.namespace(),
             ];
             [0, 1, 2, 3].map(|index| (OF_REVISION[index], values[index]))
-        });
-        let further = of_revision.as_ref().map_or(&[][..], |labels| &labels[..]);
-        let labels = |peer| HttpLabels {
+        })
+    }
+
+    fn count_attempt(&self, attempt: Attempt, further: &[(&'static str, &str)]) {
+        let peer = Peer::Addr(attempt.to);
+        let labels = self.labels(attempt.outcome, peer, further);
+        let client = &self.shared.metrics.client;
+        client.observe(labels, self.seen(attempt.since));
+    }
+
+    fn labels<'a>(
+        &'a self,
+        outcome: Outcome,
+        peer: Peer<'a>,
+        further: &'a [(&'static str, &'a str)],
+    ) -> HttpLabels<'a> {
+        HttpLabels {
             method: &self.method,
             outcome,
             version: self.version,
             scheme: Scheme::Http,
             peer,
             further,
-        };
-        let seen = |since: Instant| Exchange {
+        }
+    }
+
+    fn seen(&self, since: Instant) -> Exchange {
+        Exchange {
             duration: since.elapsed(),
             request_bytes: self.request_bytes,
             response_bytes: self.response_bytes,
-        };
-        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
-        if let Some((to, since)) = self.sent {
-            let client = labels(Peer::Addr(to));
-            self.metrics.client.observe(client, seen(since));
         }
-        let server = labels(Peer::Host(host.unwrap_or("")));
-        self.metrics.server.observe(server, seen(self.arrived));
+    }
+}
+
+fn further<'a, 'b>(labels: &'b Option<[(&'static str, &'a str); 4]>) -> &'b [(&'static str, &'a str)] {
+    labels.as_ref().map_or(&[], |labels| &labels[..])
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        let labels = self.of_revision();
+        let further = further(&labels);
+        if let Some(attempt) = self.attempt {
+            self.count_attempt(attempt, further);
+        }
+        // A caller who left before there was an answer: 499 by custom, never seen outside.
+        let gone = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
+        let outcome = Outcome::Status(self.status.unwrap_or(gone));
+        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
+        let server = self.labels(outcome, Peer::Host(host.unwrap_or("")), further);
+        self.shared.metrics.server.observe(server, self.seen(self.arrived));
     }
 }

@@ -72,7 +72,7 @@ fn unexpected(value: &HeaderValue) -> String {
             '<' => "&lt;".to_owned(),
             '>' => "&gt;".to_owned(),
             '\'' => "&#39;".to_owned(),
-            '"' => "\\&#34;".to_owned(),
+            '"' => "&#34;".to_owned(),
             '\\' => "\\\\".to_owned(),
             other => other.to_string(),
         })

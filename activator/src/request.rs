@@ -28,6 +28,7 @@ use penstock_relay::forward::{ForwardError, Outgoing, Relay};
 use penstock_relay::headers;
 use penstock_relay::request_body::Replay;
 use penstock_relay::serve::{Answer, Caller};
+use penstock_runtime::metrics::Outcome;
 use penstock_types::header;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -82,7 +83,7 @@ impl Answer for App {
             return answer;
         }
         let upgrade = head.extensions.remove::<OnUpgrade>();
-        let mut measured = Measured::start(&self.shared.metrics, &head, &body);
+        let mut measured = Measured::start(&self.shared, &head, &body);
         match self.serve(head, body, &caller, &mut measured).await {
             Ok(Served {
                 mut answer,
@@ -109,6 +110,7 @@ impl Answer for App {
             }
             Err(error) => {
                 let answer = error.answer();
+                measured.attempt_ends_with(Outcome::Error(error.verdict().1));
                 measured.ends_with(answer.status());
                 if let RequestError::Upstream(source) = &error {
                     tracing::warn!("a request got no answer: {source}");
@@ -129,9 +131,15 @@ struct Served {
 /// What a request occupies.
 #[derive(Debug)]
 struct Held {
-    _slot: Slot<Place>,
-    _active: Counted,
+    _active: Active,
     _demand: Open,
+}
+
+/// A slot in a pod, and that it is counted as one that is used.
+#[derive(Debug)]
+struct Active {
+    slot: Slot<Place>,
+    _counted: Counted,
 }
 
 impl App {
@@ -145,26 +153,24 @@ impl App {
         if headers::has_bad_host(&head) {
             return Err(RequestError::BadHost); // 400
         }
-        let known = self.shared.table.known();
-        let id = self.shared.rules.find(&head, &known.snapshot)?; // 404
-        let revision = match known.revisions.get(&id) {
-            Some(revision) => Arc::clone(revision),
-            None => return Err(RequestError::UnknownRevision(id)), // 404
-        };
-        drop(known);
+        let shared = &*self.shared;
+        let revision = shared.table.look(|known| {
+            let id = shared.rules.find(&head, measured.host(), &known.snapshot)?; // 404
+            let revision = known.revisions.get(&*id).cloned();
+            revision.ok_or_else(|| RequestError::UnknownRevision(id.into_owned())) // 404
+        })?;
         measured.is_for(&revision);
         let limits = Limits::start(revision.timeouts);
         let (demand, first) = Tracker::enter(&revision);
         if first {
             self.urge(&revision, true);
         }
-        let outgoing = prepare(head, caller);
+        let outgoing = prepare(head, measured.host(), caller);
         let replay = Replay::new(body, REPLAY_LIMIT);
         let exchange = self.exchange(&revision, &outgoing, &replay, caller, limits, measured);
-        let (answer, slot) = limits.answer_within(exchange).await??; // 504, 503, 502
+        let (answer, active) = limits.answer_within(exchange).await??; // 504, 503, 502
         let held = Held {
-            _slot: slot,
-            _active: Counted::new(&revision.gauges.active),
+            _active: active,
             _demand: demand,
         };
         Ok(Served {
@@ -183,35 +189,44 @@ impl App {
         caller: &Arc<Caller>,
         limits: Limits,
         measured: &mut Measured,
-    ) -> Result<(Response<Relayed>, Slot<Place>), RequestError> {
-        let mut slot = match revision.gate.try_admit() {
-            Some(slot) => slot,
+    ) -> Result<(Response<Relayed>, Active), RequestError> {
+        let mut active = match revision.gate.try_admit() {
+            Some(slot) => Active::new(slot, revision),
             None => self.wait(revision, revision.gate.admit()).await?,
         };
         loop {
-            let place = slot.place().clone();
+            let place = active.slot.place().clone();
             let body = replay.attempt().ok_or_else(too_long_to_repeat)?;
-            measured.sent(place.addr(), Instant::now());
+            measured.sent(place.addr());
             let result = self
                 .relay
                 .forward(place.addr(), place.host(), outgoing, body, caller)
                 .await;
             match result {
                 Ok(answer) if !is_unreached(&answer) || replay.attempt().is_none() => {
-                    if let Some(pod) = place.started_for(limits.arrived().into_std()) {
-                        let cold = &self.shared.metrics.cold;
-                        cold.observe(limits.arrived().into_std(), pod, Instant::now().into_std());
+                    measured.attempt_ends_with(Outcome::Status(answer.status()));
+                    let arrived = limits.arrived().into_std();
+                    if let Some(pod) = place.served(arrived) {
+                        let first_byte = Instant::now().into_std();
+                        self.shared.metrics.cold.observe(arrived, pod, first_byte);
                     }
-                    return Ok((answer, slot));
+                    return Ok((answer, active));
                 }
-                Ok(_) => tracing::debug!("{} cannot reach its container", place.name()),
+                Ok(answer) => {
+                    tracing::debug!("{} cannot reach its container", place.name());
+                    measured.attempt_ends_with(Outcome::Status(answer.status()));
+                    // Its connection is not needed while the request waits.
+                    drop(answer);
+                }
                 Err(error) if error.nothing_sent() => {
                     tracing::debug!("{} cannot be reached: {error}", place.name());
+                    measured.attempt_ends_with(Outcome::Error(error.proxy_error()));
                 }
                 Err(error) => return Err(error.into()), // 502
             }
+            measured.attempt_is_over();
             self.set_aside(revision, place);
-            slot = self.wait(revision, slot.elsewhere()).await?;
+            active = self.wait(revision, active.slot.elsewhere()).await?;
         }
     }
 
@@ -219,28 +234,33 @@ impl App {
         &self,
         revision: &Arc<Entry>,
         admit: impl Future<Output = Result<Slot<Place>, penstock_gate::Full>>,
-    ) -> Result<Slot<Place>, RequestError> {
+    ) -> Result<Active, RequestError> {
         let _waiting = Counted::new(&revision.gauges.queued);
-        if revision.gate.places().is_empty() {
+        if !revision.gate.has_places() {
             self.urge(revision, false);
         }
-        Ok(admit.await?)
+        Ok(Active::new(admit.await?, revision))
     }
 
+    /// Reports out of turn. Without the first word it is enough if another request does.
     fn urge(&self, revision: &Arc<Entry>, first: bool) {
-        let urging = self
-            .shared
-            .reporter
-            .clone()
-            .urge(Arc::clone(revision), first);
-        self.beside(urging);
+        let own = revision.demand.begin_urging();
+        if first || own {
+            let reporter = self.shared.reporter.clone();
+            self.beside(reporter.urge(Arc::clone(revision), first, own));
+        }
     }
 
+    /// Gives a pod nothing for a while. Of all requests that it has refused one brings it back.
     fn set_aside(&self, revision: &Arc<Entry>, place: Place) {
         revision.gate.set_aside(&place);
+        if !place.begin_aside() {
+            return;
+        }
         let gate = Arc::clone(&revision.gate);
         self.beside(async move {
             sleep(ASIDE).await;
+            place.is_back();
             gate.bring_back(&place);
         });
     }
@@ -253,14 +273,22 @@ impl App {
     }
 }
 
+impl Active {
+    fn new(slot: Slot<Place>, revision: &Entry) -> Self {
+        Self {
+            slot,
+            _counted: Counted::new(&revision.gauges.active),
+        }
+    }
+}
+
 /// The request as every pod gets it (spec/activator.md §7).
-fn prepare(mut head: Parts, caller: &Caller) -> Outgoing {
-    let host = headers::host(&head);
+fn prepare(mut head: Parts, host: Option<&HeaderValue>, caller: &Caller) -> Outgoing {
     headers::remove_routing(&mut head.headers);
     if let Some(host) = host
         && !head.headers.contains_key(header::ORIGINAL_HOST)
     {
-        head.headers.insert(header::ORIGINAL_HOST, host);
+        head.headers.insert(header::ORIGINAL_HOST, host.clone());
     }
     let by = HeaderValue::from_static(header::PROBE_ACTIVATOR);
     head.headers.insert(header::PROXY_REQUEST, by);

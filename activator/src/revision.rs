@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use http::HeaderValue;
-use penstock_cluster::{Pod, Revision};
+use penstock_cluster::{Phase, Pod, Revision};
 use penstock_gate::{Gate, Limits};
 use penstock_types::{RevisionId, Timeouts};
 
@@ -25,7 +25,10 @@ struct PodEntry {
     asked: Instant,
     started: Option<Instant>,
     ready: Option<Instant>,
+    /// Whether it has answered a request.
     served: AtomicBool,
+    /// Whether somebody will bring it back after it was set aside.
+    awaited: AtomicBool,
 }
 
 impl PartialEq for Place {
@@ -45,6 +48,7 @@ impl Place {
             started: pod.started,
             ready: pod.ready,
             served: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
         }))
     }
 
@@ -61,13 +65,27 @@ impl Place {
         &self.0.host
     }
 
-    /// When it was asked for, started and ready: once, for the first who asks, and only if it
-    /// has come after `since`.
-    pub(crate) fn started_for(&self, since: Instant) -> Option<[Instant; 3]> {
+    /// Says that it has answered a request which came at `since`. The first time, if it has come
+    /// up while that request waited: when it was asked for, started and ready.
+    pub(crate) fn served(&self, since: Instant) -> Option<[Instant; 3]> {
         let entry = &*self.0;
+        // Read first: all requests but one find it set.
+        if entry.served.load(Ordering::Relaxed) || entry.served.swap(true, Ordering::Relaxed) {
+            return None;
+        }
         let (started, ready) = (entry.started?, entry.ready?);
-        let cold = ready >= since && !entry.served.swap(true, Ordering::Relaxed);
-        cold.then_some([entry.asked, started, ready])
+        (ready >= since).then_some([entry.asked, started, ready])
+    }
+
+    /// Whether the caller is the one to bring it back, and to say so by [`Place::is_back`]
+    /// before.
+    pub(crate) fn begin_aside(&self) -> bool {
+        !self.0.awaited.swap(true, Ordering::AcqRel)
+    }
+
+    /// From now on whoever sets it aside is the one to bring it back.
+    pub(crate) fn is_back(&self) {
+        self.0.awaited.store(false, Ordering::Release);
     }
 }
 
@@ -107,12 +125,12 @@ impl Entry {
         let places: Vec<Place> = revision.ready().map(Place::new).collect();
         self.gate.set_places(&places);
         for (pod, place) in revision.ready().zip(&places) {
-            let known = before.and_then(|before| {
-                before
-                    .ready()
-                    .find(|old| old.addr == pod.addr && old.ready == pod.ready)
+            let known = before.is_some_and(|before| {
+                let at = before.pods.binary_search_by_key(&pod.addr, |old| old.addr);
+                let old = at.ok().and_then(|at| before.pods.get(at));
+                old.is_some_and(|old| old.phase == Phase::Ready && old.ready == pod.ready)
             });
-            if known.is_none() {
+            if !known {
                 self.gate.bring_back(place);
             }
         }

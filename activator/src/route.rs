@@ -5,10 +5,11 @@
 //!
 //! Source: spec/activator.md §2.5.
 
+use std::borrow::Cow;
+
 use http::HeaderValue;
 use http::request::Parts;
 use penstock_cluster::Snapshot;
-use penstock_relay::headers;
 use penstock_types::{RevisionId, header};
 
 use crate::refusal::RequestError;
@@ -26,17 +27,18 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// The revision that a request is for.
+    /// The revision that a request is for, which came with `host`.
     ///
     /// # Errors
     ///
     /// [`RequestError::UnknownHost`] or [`RequestError::NoRevision`], both 404. Whether the
     /// revision exists is for the caller to see.
-    pub(crate) fn find(
+    pub(crate) fn find<'a>(
         &self,
         head: &Parts,
-        snapshot: &Snapshot,
-    ) -> Result<RevisionId, RequestError> {
+        host: Option<&HeaderValue>,
+        snapshot: &'a Snapshot,
+    ) -> Result<Cow<'a, RevisionId>, RequestError> {
         let named = |name| {
             head.headers
                 .get(name)
@@ -47,23 +49,21 @@ impl Rules {
             named(header::SERVING_REVISION),
             named(header::SERVING_NAMESPACE),
         ) {
-            return Ok(RevisionId::new(namespace, name));
+            return Ok(Cow::Owned(RevisionId::new(namespace, name)));
         }
-        let host = headers::host(head);
         let host = host
-            .as_ref()
             .and_then(|host| host.to_str().ok())
             .unwrap_or("");
         if let Some(route) = routed(host, snapshot) {
             return match &route.split {
-                Some(split) => Ok(split.pick().clone()),
+                Some(split) => Ok(Cow::Borrowed(split.pick())),
                 None => Err(RequestError::NoRevision {
                     host: host.to_owned(),
                 }),
             };
         }
         if let Some(revision) = self.service_host(host) {
-            return Ok(revision);
+            return Ok(Cow::Owned(revision));
         }
         if snapshot.routes.hosts.is_empty() && !self.list_hosts {
             // Where an ingress routes, the original's words (spec/activator.md §2.5).
@@ -144,7 +144,7 @@ mod tests {
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
         rules
-            .find(&head, &snapshot())
+            .find(&head, penstock_relay::headers::host(&head).as_ref(), &snapshot())
             .map(|revision| revision.to_string())
             .map_err(|error| error.to_string())
     }

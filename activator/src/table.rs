@@ -1,8 +1,9 @@
 //! The revisions of the latest snapshot. One task writes, all requests read.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use penstock_cluster::Snapshot;
 use penstock_relay::forward::Relay;
@@ -11,6 +12,10 @@ use tokio::sync::watch;
 
 use crate::metrics::Metrics;
 use crate::revision::Entry;
+
+/// How long the HTTP series of a pod or a revision outlive it: no request of theirs can end
+/// later (`timeoutSeconds` is 600 at most), and they are scraped a few more times.
+const LINGER: Duration = Duration::from_secs(900);
 
 /// What is known at one moment.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +31,14 @@ pub(crate) struct Table {
     waiting: usize,
     seed: u64,
     metrics: Metrics,
+    /// Who has left, since when, in that order, and is still exported.
+    left: Mutex<VecDeque<(Instant, Left)>>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Left {
+    Pod(SocketAddr),
+    Revision(RevisionId),
 }
 
 impl Table {
@@ -36,12 +49,46 @@ impl Table {
             waiting,
             seed,
             metrics,
+            left: Mutex::default(),
         }
+    }
+
+    /// Looks at the picture of now, briefly: a new one waits meanwhile. For requests, which
+    /// would otherwise all count one `Arc` up and down.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
+        look(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The picture of now; it does not change in the reader's hands.
     pub(crate) fn known(&self) -> Arc<Known> {
         Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Forgets the series of those who had left [`LINGER`] before `now` and have not come back:
+    /// else each pod there ever was would take up one of a limited number.
+    pub(crate) fn forget_left(&self, now: Instant) {
+        let mut gone = HashSet::new();
+        {
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            while let Some((since, _)) = left.front()
+                && now.saturating_duration_since(*since) >= LINGER
+            {
+                gone.extend(left.pop_front().map(|(_, who)| who));
+            }
+        }
+        if gone.is_empty() {
+            return;
+        }
+        let known = self.known();
+        let pods = addresses(&known.snapshot);
+        gone.retain(|who| match who {
+            Left::Pod(addr) => !pods.contains(addr),
+            Left::Revision(id) => !known.revisions.contains_key(id),
+        });
+        self.metrics.forget_http(
+            |addr| gone.contains(&Left::Pod(addr)),
+            |id| gone.contains(&Left::Revision(id)),
+        );
     }
 
     /// Follows the cluster until it is gone, or the future is dropped.
@@ -83,9 +130,13 @@ impl Table {
             if !revisions.contains_key(id) {
                 gone.gate.set_places(&[]);
                 self.metrics.forget(&gone.gauges);
+                self.has_left(Left::Revision(id.clone()));
             }
         }
         let left = pods_left(&before.snapshot, &snapshot);
+        for addr in &left {
+            self.has_left(Left::Pod(*addr));
+        }
         let known = Known {
             snapshot,
             revisions,
@@ -100,18 +151,23 @@ impl Table {
             }
         }
     }
+    fn has_left(&self, who: Left) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.push_back((Instant::now(), who));
+    }
 }
 
 /// Addresses of pods that were there and are not any more.
 fn pods_left(before: &Snapshot, now: &Snapshot) -> HashSet<SocketAddr> {
-    let addresses = |snapshot: &Snapshot| -> HashSet<SocketAddr> {
-        let revisions = snapshot.revisions.values();
-        revisions
-            .flat_map(|revision| revision.pods.iter().map(|pod| pod.addr))
-            .collect()
-    };
     addresses(before)
         .difference(&addresses(now))
         .copied()
+        .collect()
+}
+
+fn addresses(snapshot: &Snapshot) -> HashSet<SocketAddr> {
+    let revisions = snapshot.revisions.values();
+    revisions
+        .flat_map(|revision| revision.pods.iter().map(|pod| pod.addr))
         .collect()
 }

@@ -118,6 +118,11 @@ impl<P: Clone + PartialEq + Send + 'static> Gate<P> {
         self.lock().places()
     }
 
+    /// Whether there is any place, with room or without.
+    pub fn has_places(&self) -> bool {
+        self.lock().has_places()
+    }
+
     /// Waits until the number of waiting requests is not `seen`, and says what it is.
     ///
     /// For demand reports: the first to wait is noticed at once, and nothing has to be polled.

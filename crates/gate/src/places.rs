@@ -97,6 +97,11 @@ impl<P> Places<P> {
         }
     }
 
+    /// Whether there is any.
+    pub(crate) fn any(&self) -> bool {
+        !self.order.is_empty()
+    }
+
     fn at(&self, position: usize) -> &Room<P> {
         &self.rooms[self.order[position] as usize]
     }

@@ -52,6 +52,10 @@ impl<P> State<P> {
         self.in_flight
     }
 
+    pub(crate) fn has_places(&self) -> bool {
+        self.places.any()
+    }
+
     /// Has `waker` woken at the next change of the line.
     pub(crate) fn watch(&mut self, waker: &Waker) {
         if !self.watchers.iter().any(|known| known.will_wake(waker)) {

@@ -289,6 +289,22 @@ impl HttpSeries {
         let handles = table.get(hash, &key).unwrap_or(&shared.overflow);
         shared.record(handles, seen);
     }
+
+    /// Drops the series for which `gone` is true, and makes room for others. It gets the address
+    /// that was asked, if it was one, and the further labels. A later request brings a series
+    /// back, from 0.
+    pub fn forget(&self, gone: impl Fn(Option<SocketAddr>, &[(&'static str, Box<str>)]) -> bool) {
+        let mut table = self
+            .shared
+            .series
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        for sets in table.by_hash.values_mut() {
+            sets.retain(|(key, _)| !gone(key.addr(), key.further()));
+        }
+        table.by_hash.retain(|_, sets| !sets.is_empty());
+        table.len = table.by_hash.values().map(Vec::len).sum();
+    }
 }
 
 impl Shared {

@@ -1,7 +1,7 @@
 //! What makes two label sets the same, compared without owning either.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::{Method, Version};
 
@@ -113,6 +113,18 @@ impl<'a> Key<'a> {
 }
 
 impl OwnedKey {
+    pub(super) fn addr(&self) -> Option<SocketAddr> {
+        let (_, usual_port) = self.scheme.name_and_port();
+        match &self.address {
+            OwnedAddress::Ip(ip) => Some(SocketAddr::new(*ip, self.port.unwrap_or(usual_port))),
+            OwnedAddress::Name(_) => None,
+        }
+    }
+
+    pub(super) fn further(&self) -> &[(&'static str, Box<str>)] {
+        &self.further
+    }
+
     pub(super) fn is(&self, key: &Key<'_>) -> bool {
         let same_address = match (&self.address, &key.address) {
             (OwnedAddress::Ip(mine), Address::Ip(other)) => mine == other,
