@@ -6,6 +6,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::harness::plain_tests;
+
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// Our crates, each with the ones of ours that its product may be built from. Without the prefix
@@ -75,7 +77,12 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
-#[test]
+plain_tests! {
+    crates_depend_on_each_other_along_the_arrows_only;
+    the_testkit_is_in_no_product;
+    the_small_crates_stay_free_of_what_they_do_not_need;
+}
+
 fn crates_depend_on_each_other_along_the_arrows_only() {
     let allowed: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
     let mut wrong = Vec::new();
@@ -96,7 +103,6 @@ fn crates_depend_on_each_other_along_the_arrows_only() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-#[test]
 fn the_testkit_is_in_no_product() {
     let users: Vec<String> = members()
         .into_iter()
@@ -106,7 +112,6 @@ fn the_testkit_is_in_no_product() {
     assert!(users.is_empty(), "more than a dev-dependency of {users:?}");
 }
 
-#[test]
 fn the_small_crates_stay_free_of_what_they_do_not_need() {
     let members = members();
     let mut wrong = Vec::new();

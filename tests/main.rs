@@ -1,11 +1,46 @@
-//! Behaviour across crates: through real sockets and processes, and of the workspace itself.
+//! Behaviour across crates: `penstock up` as a process, with real programs behind it, and the
+//! workspace itself.
 //!
 //! - `architecture`: who may depend on whom, and what stays out of the sidecar
+//! - `hello`: from nothing to an answer and back; hosts; what is printed
+//! - `input`: the forms of manifests, files and standard input
+//! - `mistakes`: wrong input, sentence by sentence
+//! - `change`: files saved while running: new revisions, canaries, rollback, reload
+//! - `rolling`: changes under load lose nothing
+//! - `scale`: bursts, limits, many services, scale to zero
+//! - `trouble`: workloads that do not start, that crash, clients that leave
+//! - `probes`: probes of all kinds but gRPC
+//! - `protocols`: upgrades, events, trailers, 1xx, streams
+//! - `stop`: SIGTERM, SIGKILL, and what is left then
+//! - `scaling_log`: what is said of each scaling event
+//! - `prometheus`: a real Prometheus server scrapes it
+//!
+//! `harness` starts and watches all that. A test that needs a program says which; without it the
+//! test is shown as ignored, or fails if `PENSTOCK_TEST_ALL=1`, as in `.ci/run`.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::print_stderr,
     reason = "tests, also outside of their functions"
 )]
 
+mod harness;
+
 mod architecture;
+mod change;
+mod hello;
+mod scale;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = libtest_mimic::Arguments::from_args();
+    let tests = [
+        architecture::tests(),
+        change::tests(),
+        hello::tests(),
+        scale::tests(),
+    ];
+    libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
+}
