@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use penstock_scaling::annotation::validate;
 use penstock_scaling::config::Config;
-use penstock_serving::{Fault, Manifests, Problem, Source};
+use penstock_serving::{AnnotationCheck, Fault, Manifests, Problem, Source};
 
 use super::images::Images;
 
@@ -87,18 +87,25 @@ impl Input {
             .iter()
             .map(|(name, text)| Source { name, text })
             .collect();
-        let manifests = if sources.is_empty() {
-            Manifests::default()
-        } else {
-            match penstock_serving::read(&sources, &|annotations| validate(annotations, &config)) {
-                Ok(manifests) => manifests,
+        let check: AnnotationCheck<'_> = &|annotations| validate(annotations, &config);
+        let mut manifests = Manifests::default();
+        if !sources.is_empty() {
+            match penstock_serving::read(&sources, check) {
+                Ok(all) => {
+                    mistakes.extend(self.unknown_images(&all));
+                    manifests = all;
+                }
                 Err(refused) => {
                     mistakes.extend(refused.errors.iter().map(Problem::to_string));
-                    Manifests::default()
+                    // The images of the files that can be read are no secret for that.
+                    let alone = sources.iter();
+                    let alone = alone.map(|source| penstock_serving::read(&[*source], check));
+                    for one in alone.flatten() {
+                        mistakes.extend(self.unknown_images(&one));
+                    }
                 }
             }
-        };
-        mistakes.extend(self.unknown_images(&manifests));
+        }
         if mistakes.is_empty() {
             Ok(Wanted { manifests, config })
         } else {

@@ -76,14 +76,21 @@ fn every_mistake_of_every_file_is_said_at_once() {
     let said = input(&files, Some(&config)).read().unwrap_err();
     let whole = folder.0.display().to_string();
     let want = [
-        "scale.yaml: stable-window: \"1s\" is not a duration in whole seconds from 6s to 1h"
+        "scale.yaml: stable-window: \"1s\" is not a duration from 6s to 1h in whole seconds"
             .to_owned(),
-        "scale.yaml: max-scale: \"many\" is not a whole number from 0 to 2147483647".to_owned(),
+        "scale.yaml: max-scale: \"many\" is not a whole number from 0 to 2147483647, \
+         0 for no limit"
+            .to_owned(),
         "cannot read gone.yaml: there is no such file".to_owned(),
         format!("cannot read {whole}: it is a directory; name the files in it"),
         "cannot read latin1.yaml: it is not UTF-8 text".to_owned(),
         "limit.yaml, document 1, line 8: spec.template.spec.containerConcurrency is -1; \
          it must be a whole number from 0 to 1000"
+            .to_owned(),
+        "image.yaml, document 1, line 9: spec.template.spec.containers[0].image is \
+         \"ghcr.io/knative/helloworld-java\"; it must be an image whose command is known: \
+         add --image helloworld-java=COMMAND, or write command beside it \
+         (built in are helloworld-go and autoscale-go)"
             .to_owned(),
     ];
     assert_eq!(folder.relative(said), want);
@@ -107,7 +114,7 @@ spec:
 ";
     let own = HELLO.replace("name: hello", "name: own") + "          command: [run]\n";
     let both = format!("{}---\n{older}---\n{own}", HELLO.replace("-go", "-java"));
-    let files = [folder.write("both.yaml", both.replace("java\n---\n", "java\n---\n"))];
+    let files = [folder.write("both.yaml", both)];
     let said = input(&files, None).read().unwrap_err();
     let end = "or write command beside it (built in are helloworld-go and autoscale-go)";
     let want = [
@@ -153,7 +160,7 @@ fn a_file_is_read_again_and_a_pipe_only_once() {
     let file = folder.write("hello.yaml", HELLO);
     let mut input = input(std::slice::from_ref(&file), None);
     assert_eq!(input.read().unwrap().manifests.configurations.len(), 1);
-    assert_eq!(input.paths(), [file.clone()]);
+    assert_eq!(input.paths(), std::slice::from_ref(&file));
     folder.write("hello.yaml", "kind: [");
     assert!(input.read().is_err());
     folder.write("hello.yaml", HELLO);
