@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use penstock_gate::{Gate, Limits};
@@ -14,14 +13,15 @@ use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
 use penstock_types::probe::Probe;
 use penstock_types::{Slots, Timeouts};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
+use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::readiness::{NotReady, Readiness};
 use crate::request::{App, Shared};
 
 /// Requests that may wait for each slot (spec/queue-proxy.md §3.5).
-const WAITING_PER_SLOT: usize = 10;
+pub(crate) const WAITING_PER_SLOT: usize = 10;
 /// Idle connections kept to a container without a limit (spec/queue-proxy.md §3.8).
 const IDLE_UNLIMITED: usize = 1000;
 
@@ -98,8 +98,7 @@ impl QueueProxy {
             gate,
             readiness: Readiness::new(readiness, user_addr.port()),
             metrics,
-            draining: AtomicBool::new(false),
-            late: AtomicU64::new(0),
+            drain: Drain::default(),
         });
         let stop = Stop::default();
         let keep = Keep {
@@ -151,14 +150,7 @@ impl Running {
     ///
     /// Source: spec/queue-proxy.md §5.
     pub async fn drain(&self, quiet: Duration, grace: Duration) -> Drained {
-        self.shared.draining.store(true, Ordering::Release);
-        loop {
-            let seen = self.shared.late.load(Ordering::Acquire);
-            sleep(quiet).await;
-            if self.shared.late.load(Ordering::Acquire) == seen {
-                break;
-            }
-        }
+        self.shared.drain.until_quiet(quiet).await;
         self.stop.close.cancel();
         self.stop.tasks.close();
         let ended = timeout(grace, self.stop.tasks.wait()).await;

@@ -4,6 +4,7 @@
 //! Read [`request`] first: the life of a request at the container.
 //!
 //! - `bind.rs`: [`QueueProxy::bind`] and [`Running`], from the listener to the drain
+//! - `drain.rs`: when a drain may go on from its first phase
 //! - `gate_probe.rs`: probes of kubelet, activator and network, answered before anything else
 //! - `readiness.rs`: whether the container is ready, asked together by all who want to know
 //! - `forwarded.rs`: the `Forwarded` header for containers that read it
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod bind;
+mod drain;
 mod forwarded;
 mod gate_probe;
 mod metrics;

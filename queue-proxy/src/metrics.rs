@@ -93,8 +93,11 @@ pub(crate) struct Measured {
     tag: RouteTag,
     arrived: Instant,
     request_bytes: u64,
-    /// Status, and since when the container had it; `None` while, and if, it never got there.
+    /// What the caller was answered; `None` if it left before.
     status: Option<StatusCode>,
+    /// Why the container did not answer, if it did not.
+    failed: Option<&'static str>,
+    /// Since when the container had it; `None` if it never got there.
     invoked: Option<Instant>,
     pub(crate) response_bytes: u64,
     pub(crate) broken: bool,
@@ -114,19 +117,27 @@ impl Measured {
             // Of a body without a length nobody counts the bytes.
             request_bytes: body.size_hint().exact().unwrap_or(0),
             status: None,
+            failed: None,
             invoked: None,
             response_bytes: 0,
             broken: false,
         }
     }
 
-    pub(crate) fn answered(&mut self, status: StatusCode, invoked: Instant) {
-        self.status = Some(status);
-        self.invoked = Some(invoked);
+    /// It has its slot, and goes to the container.
+    pub(crate) fn enters(&mut self, now: Instant) {
+        self.invoked = Some(now);
     }
 
-    pub(crate) fn refused(&mut self, status: StatusCode) {
+    /// The container's answer begins.
+    pub(crate) fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);
+    }
+
+    /// It is answered in the container's place.
+    pub(crate) fn refused(&mut self, status: StatusCode, reason: &'static str) {
+        self.status = Some(status);
+        self.failed = Some(reason);
     }
 }
 
@@ -154,7 +165,12 @@ impl Drop for Measured {
                 response_bytes: self.response_bytes,
             };
             let to = Peer::Addr(self.user_addr);
-            let client = labels(Outcome::Status(status), to);
+            let outcome = match (self.failed, self.status) {
+                (Some(reason), _) => Outcome::Error(reason),
+                (None, Some(status)) => Outcome::Status(status),
+                (None, None) => Outcome::Error("canceled"),
+            };
+            let client = labels(outcome, to);
             self.metrics.client.observe(client, seen);
             if !self.probe {
                 let status = if self.broken {

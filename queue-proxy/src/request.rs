@@ -12,11 +12,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use http::header::HeaderValue;
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use penstock_gate::{Gate, Slot};
@@ -29,6 +29,8 @@ use penstock_relay::serve::{Answer, Caller};
 use penstock_types::{Slots, Timeouts, header};
 use tokio::time::Instant;
 
+use crate::bind::WAITING_PER_SLOT;
+use crate::drain::Drain;
 use crate::metrics::{Measured, Metrics};
 use crate::readiness::Readiness;
 use crate::refusal::RequestError;
@@ -43,9 +45,7 @@ pub(crate) struct Shared {
     pub(crate) gate: Arc<Gate<()>>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Metrics,
-    pub(crate) draining: AtomicBool,
-    /// Requests that came while draining: each starts the quiet time anew.
-    pub(crate) late: AtomicU64,
+    pub(crate) drain: Drain,
 }
 
 /// One worker's side of it.
@@ -64,23 +64,24 @@ impl Answer for App {
         caller: Arc<Caller>,
     ) -> Response<Body<Inside>> {
         let shared = &self.shared;
+        if request.method() == Method::OPTIONS && request.uri().path() == "*" {
+            return Response::new(Body::text("")); // asks this server, not the container (§2)
+        }
         if let Some(probe) = gate_probe::probe_of(request.headers()) {
-            let draining = shared.draining.load(Ordering::Acquire);
+            let draining = shared.drain.has_begun();
             return gate_probe::answer(probe, draining, &shared.readiness).await; // 3
         }
-        if shared.draining.load(Ordering::Relaxed) {
-            shared.late.fetch_add(1, Ordering::AcqRel);
-        }
+        shared.drain.request_came();
         let limits = Limits::start(shared.timeouts); // 7
         let (mut head, body) = request.into_parts();
         let upgrade = head.extensions.remove::<OnUpgrade>();
         let mut measured = Measured::start(shared, &head, &body, limits.arrived()); // 1
-        match self.serve(head, body, limits, &caller).await {
+        match self.serve(head, body, limits, &caller, &mut measured).await {
             Ok(Served { mut answer, slot }) => {
-                measured.answered(answer.status(), slot.since);
+                measured.answered(answer.status());
                 let inside = Inside {
                     measured,
-                    _slot: slot.held,
+                    _slot: slot,
                 };
                 if let Some(caller) = upgrade
                     && answer.status() == StatusCode::SWITCHING_PROTOCOLS
@@ -96,10 +97,10 @@ impl Answer for App {
                 })
             }
             Err(error) => {
-                let answer = error.answer();
-                measured.refused(answer.status());
+                let (status, reason) = error.verdict();
+                measured.refused(status, reason);
                 log(&error);
-                answer
+                error.answer()
             }
         }
     }
@@ -108,12 +109,7 @@ impl Answer for App {
 /// An answer of the container, and the right to be inside it.
 struct Served {
     answer: Response<Relayed>,
-    slot: Granted,
-}
-
-struct Granted {
-    held: Option<Slot<()>>,
-    since: Instant,
+    slot: Option<Slot<()>>,
 }
 
 impl App {
@@ -123,6 +119,7 @@ impl App {
         body: Incoming,
         limits: Limits,
         caller: &Arc<Caller>,
+        measured: &mut Measured,
     ) -> Result<Served, RequestError> {
         if headers::has_bad_host(&head) {
             return Err(RequestError::NoHost); // 400
@@ -133,7 +130,12 @@ impl App {
         let bypass = is_kubelet_probe(&head);
         let outgoing = Outgoing::prepare(head, caller);
         let inside = async {
-            let slot = self.admit(bypass).await?; // 503 the line is full
+            let slot = if bypass {
+                None // a probe of the kubelet (§3.5)
+            } else {
+                Some(self.admit(!body.is_end_stream(), caller).await?) // 503 the line is full
+            };
+            measured.enters(Instant::now());
             let body = RequestBody::once(body);
             let relay = &self.relay;
             let answer = relay
@@ -147,25 +149,35 @@ impl App {
             .unwrap_or(Err(RequestError::TimedOut)) // 504
     }
 
-    /// A slot, in order of arrival. Probes of the kubelet need none (spec/queue-proxy.md §3.5).
-    async fn admit(&self, bypass: bool) -> Result<Granted, RequestError> {
+    /// A slot, in order of arrival. `has_body`: of a caller whose body nobody reads yet it is
+    /// watched whether it leaves the line.
+    async fn admit(&self, has_body: bool, caller: &Caller) -> Result<Slot<()>, RequestError> {
+        let gate = &self.shared.gate;
+        let slot = match gate.try_admit() {
+            Some(slot) => slot,
+            None => {
+                self.tell_depth(1);
+                let _noticing = has_body.then(|| caller.notice_leaving());
+                gate.admit().await?
+            }
+        };
+        self.tell_depth(0);
+        Ok(slot)
+    }
+
+    /// Sets the gauge of requests inside and in line, which `more` are about to join.
+    fn tell_depth(&self, more: usize) {
         let Shared {
             gate,
             slots,
             metrics,
             ..
         } = &*self.shared;
-        let held = match gate.try_admit() {
-            _ if bypass => None,
-            Some(slot) => Some(slot),
-            None => Some(gate.admit().await?),
-        };
-        if *slots != Slots::Unlimited {
-            let depth = gate.waiting() + gate.in_flight();
+        if let Slots::Limited(limit) = slots {
+            let most = (limit.get() as usize).saturating_mul(1 + WAITING_PER_SLOT);
+            let depth = (gate.waiting() + gate.in_flight() + more).min(most);
             metrics.depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
         }
-        let since = Instant::now();
-        Ok(Granted { held, since })
     }
 }
 

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{EXPECT, HOST};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
@@ -139,8 +139,18 @@ impl Outgoing {
             request.headers_mut().remove(HOST);
             *request.uri_mut() = absolute(&self.parts.uri, host);
         } else {
-            *request.uri_mut() = origin(&self.parts.uri);
-            request.headers_mut().insert(HOST, host.clone());
+            if self.parts.method != Method::CONNECT {
+                *request.uri_mut() = origin(&self.parts.uri);
+            } else if let Some(authority) = self.parts.uri.authority() {
+                *request.uri_mut() = Uri::from(authority.clone());
+            }
+            let chunked = !request.body().is_empty();
+            let headers = request.headers_mut();
+            headers.insert(HOST, host.clone());
+            if chunked && !headers.contains_key(CONTENT_LENGTH) {
+                // Without it hyper leaves the body of a GET out.
+                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
         }
         request
     }
@@ -207,6 +217,10 @@ impl Relay {
             self.by_link(addr, host, outgoing, body, caller).await?
         };
         let (mut parts, body) = answer.into_parts();
+        if parts.version < Version::HTTP_11 {
+            // How it came is between the upstream and here; the caller is answered in its own.
+            parts.version = Version::HTTP_11;
+        }
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             switched(&mut parts.headers, outgoing)?;
         } else {
@@ -218,15 +232,25 @@ impl Relay {
     async fn by_stream(
         &self,
         addr: SocketAddr,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
     ) -> Result<Response<Relayed>, ForwardError> {
-        let (mut shared, stream) = self.pool.share(addr).await?;
-        let answer = shared
-            .sender
-            .send_request(request)
-            .await
-            .map_err(|source| failed(addr, source))?;
-        Ok(answer.map(|body| Relayed::new(body, Carrier::Stream(Some(stream)))))
+        loop {
+            let (mut shared, stream) = self.pool.share(addr).await?;
+            let used = shared.is_used();
+            let mut error = match shared.sender.try_send_request(request).await {
+                Ok(answer) => {
+                    shared.answered();
+                    let carrier = Carrier::Stream(Some(stream));
+                    return Ok(answer.map(|body| Relayed::new(body, carrier)));
+                }
+                Err(error) => error,
+            };
+            request = match error.take_message() {
+                // It ended before anything was written: as good as new.
+                Some(request) if used => request,
+                _ => return Err(failed(addr, error.into_error())),
+            };
+        }
     }
 
     async fn by_link(

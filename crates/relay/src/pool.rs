@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -35,7 +35,15 @@ pub struct Keep {
 pub(crate) struct Pool {
     keep: Keep,
     idle: Mutex<Idle>,
-    shared: Mutex<HashMap<SocketAddr, Vec<Shared>>>,
+    shared: Mutex<HashMap<SocketAddr, Connections>>,
+}
+
+/// The HTTP/2 connections to one upstream.
+#[derive(Debug, Default)]
+struct Connections {
+    open: Vec<Shared>,
+    /// Held by who opens one, so that a burst does not open one for each of its requests.
+    opening: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +62,7 @@ struct Idle {
 pub(crate) struct Shared {
     pub(crate) sender: http2::SendRequest<RequestBody>,
     streams: Arc<AtomicUsize>,
+    used: Arc<AtomicBool>,
 }
 
 /// Counts one stream of a shared connection while it is held.
@@ -120,12 +129,16 @@ impl Pool {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.links.retain(|addr, _| stays(*addr));
         idle.count = idle.links.values().map(Vec::len).sum();
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.retain(|addr, _| stays(*addr));
+        self.connections().retain(|addr, _| stays(*addr));
     }
 
     /// An HTTP/2 connection with a stream to spare, opened if there is none.
     pub(crate) async fn share(&self, addr: SocketAddr) -> Result<(Shared, Stream), DialError> {
+        if let Some(found) = self.spare(addr) {
+            return Ok(found);
+        }
+        let opening = Arc::clone(&self.connections().entry(addr).or_default().opening);
+        let _alone = opening.lock().await;
         if let Some(found) = self.spare(addr) {
             return Ok(found);
         }
@@ -152,21 +165,27 @@ impl Pool {
         let shared = Shared {
             sender,
             streams: Arc::default(),
+            used: Arc::default(),
         };
         let stream = shared.stream();
-        let mut all = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry(addr).or_default().push(shared.clone());
+        let mut all = self.connections();
+        all.entry(addr).or_default().open.push(shared.clone());
         Ok((shared, stream))
     }
 
     fn spare(&self, addr: SocketAddr) -> Option<(Shared, Stream)> {
-        let mut all = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let shared = all.get_mut(&addr)?;
-        shared.retain(|shared| !shared.sender.is_closed());
-        let found = shared
+        let mut all = self.connections();
+        let connections = all.get_mut(&addr)?;
+        connections.open.retain(|shared| !shared.sender.is_closed());
+        let found = connections
+            .open
             .iter()
             .find(|shared| shared.streams.load(Ordering::Relaxed) < STREAMS)?;
         Some((found.clone(), found.stream()))
+    }
+
+    fn connections(&self) -> MutexGuard<'_, HashMap<SocketAddr, Connections>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -174,6 +193,15 @@ impl Shared {
     fn stream(&self) -> Stream {
         self.streams.fetch_add(1, Ordering::Relaxed);
         Stream(Arc::clone(&self.streams))
+    }
+
+    /// Whether it has carried an answer before.
+    pub(crate) fn is_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn answered(&self) {
+        self.used.store(true, Ordering::Relaxed);
     }
 }
 

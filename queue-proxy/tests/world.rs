@@ -1,0 +1,221 @@
+//! A queue-proxy for a test, and a container of which the test writes every byte.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use penstock_queue_proxy::{Config, Metrics, QueueProxy, Running};
+use penstock_relay::workers::Workers;
+use penstock_runtime::drain::Drained;
+use penstock_runtime::metrics::Gather;
+use penstock_types::probe::Probe;
+use penstock_types::{Slots, Timeouts};
+use prometheus::Registry;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A limit that no test reaches.
+pub(crate) const NEVER: Duration = Duration::from_secs(3600);
+/// A limit that is to pass.
+pub(crate) const SOON: Duration = Duration::from_millis(150);
+
+/// What a queue-proxy is made of.
+pub(crate) struct Make {
+    config: Config,
+    workers: usize,
+}
+
+pub(crate) fn before(user_addr: SocketAddr) -> Make {
+    Make {
+        config: Config {
+            user_addr,
+            slots: Slots::Unlimited,
+            timeouts: Timeouts {
+                whole: NEVER,
+                response_start: None,
+                idle: None,
+            },
+            readiness: Probe::tcp_default(),
+        },
+        workers: 1,
+    }
+}
+
+impl Make {
+    pub(crate) fn slots(mut self, slots: u32) -> Self {
+        self.config.slots = NonZeroU32::new(slots).map_or(Slots::Unlimited, Slots::Limited);
+        self
+    }
+
+    pub(crate) fn whole(mut self, limit: Duration) -> Self {
+        self.config.timeouts.whole = limit;
+        self
+    }
+
+    pub(crate) fn response_start(mut self, limit: Duration) -> Self {
+        self.config.timeouts.response_start = Some(limit);
+        self
+    }
+
+    pub(crate) fn idle(mut self, limit: Duration) -> Self {
+        self.config.timeouts.idle = Some(limit);
+        self
+    }
+
+    pub(crate) fn readiness(mut self, probe: Probe) -> Self {
+        self.config.readiness = probe;
+        self
+    }
+
+    pub(crate) fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    pub(crate) fn start(self) -> Proxy {
+        let workers = Workers::start(NonZeroUsize::new(self.workers).unwrap()).unwrap();
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry, &[]).unwrap();
+        let bound = QueueProxy::bind((Ipv4Addr::LOCALHOST, 0).into(), self.config).unwrap();
+        let running = bound.start(&workers, metrics).unwrap();
+        Proxy {
+            running,
+            registry,
+            _workers: workers,
+        }
+    }
+}
+
+/// A queue-proxy that serves.
+pub(crate) struct Proxy {
+    pub(crate) running: Running,
+    registry: Registry,
+    _workers: Workers,
+}
+
+impl Proxy {
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.running.addr()
+    }
+
+    /// What a scrape shows.
+    pub(crate) fn scrape(&self) -> String {
+        let gather = Gather::default();
+        gather.add(self.registry.clone());
+        gather.text()
+    }
+
+    /// The value of the one series whose line has all of these in it; 0 if there is none.
+    pub(crate) fn value(&self, name: &str, labels: &[&str]) -> f64 {
+        let text = self.scrape();
+        let mut lines = text.lines().filter(|line| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(['{', ' ']))
+                && labels.iter().all(|label| line.contains(label))
+        });
+        let value = lines
+            .next()
+            .and_then(|line| line.rsplit(' ').next())
+            .map_or(0.0, |value| value.parse().unwrap());
+        assert_eq!(lines.next(), None, "more than one {name} with {labels:?}");
+        value
+    }
+
+    /// Waits until a series has a value: it is counted after the last byte, which the caller may
+    /// have by then.
+    pub(crate) async fn until_value(&self, name: &str, labels: &[&str], value: f64) {
+        while (self.value(name, labels) - value).abs() > f64::EPSILON {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Ends it without a quiet time; nothing may be left.
+    pub(crate) async fn end(self) {
+        assert_eq!(
+            self.running.drain(Duration::ZERO, NEVER).await,
+            Drained::Clean
+        );
+    }
+}
+
+/// A container that accepts connections, of which the test reads and writes every byte.
+pub(crate) struct Container {
+    listener: TcpListener,
+}
+
+impl Container {
+    pub(crate) async fn listen() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Self { listener }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    /// The next connection.
+    pub(crate) async fn accept(&self) -> Wire {
+        let (socket, _) = self.listener.accept().await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        Wire {
+            socket,
+            unread: Vec::new(),
+        }
+    }
+}
+
+/// An address at which nobody listens.
+pub(crate) async fn nobody() -> SocketAddr {
+    Container::listen().await.addr()
+}
+
+/// One connection to the container.
+pub(crate) struct Wire {
+    socket: TcpStream,
+    unread: Vec<u8>,
+}
+
+impl Wire {
+    pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        self.socket.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// Up to and with `end`, as text.
+    pub(crate) async fn read_until(&mut self, end: &str) -> String {
+        loop {
+            let found = self
+                .unread
+                .windows(end.len())
+                .position(|at| at == end.as_bytes());
+            if let Some(at) = found {
+                let rest = self.unread.split_off(at + end.len());
+                let found = std::mem::replace(&mut self.unread, rest);
+                return String::from_utf8(found).unwrap();
+            }
+            let read = self.socket.read_buf(&mut self.unread).await.unwrap();
+            let so_far = String::from_utf8_lossy(&self.unread);
+            assert!(read > 0, "closed after {so_far:?}, before {end:?}");
+        }
+    }
+
+    /// The next head, and nothing after it.
+    pub(crate) async fn head(&mut self) -> String {
+        self.read_until("\r\n\r\n").await
+    }
+
+    /// Waits until the other side closes or resets; the bytes until then.
+    pub(crate) async fn read_to_close(&mut self) -> Vec<u8> {
+        while matches!(self.socket.read_buf(&mut self.unread).await, Ok(1..)) {}
+        std::mem::take(&mut self.unread)
+    }
+
+    /// Says that nothing more comes.
+    pub(crate) async fn end(&mut self) {
+        self.socket.shutdown().await.unwrap();
+    }
+}
+
+/// Whether a head has a header line, whatever the case of its name.
+pub(crate) fn has_line(head: &str, line: &str) -> bool {
+    head.lines().any(|other| other.eq_ignore_ascii_case(line))
+}
