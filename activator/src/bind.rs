@@ -135,6 +135,7 @@ impl Activator {
             shared,
             stop,
             beside,
+            _workers: workers.clone(),
         })
     }
 }
@@ -146,6 +147,8 @@ pub struct Running {
     shared: Arc<Shared>,
     stop: Stop,
     beside: TaskTracker,
+    /// Else the last of them would end with the listener, and the open requests with it.
+    _workers: Workers,
 }
 
 impl Running {

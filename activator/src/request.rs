@@ -23,7 +23,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use penstock_gate::Slot;
 use penstock_relay::body::{Body, BodyError, Guard, Relayed};
-use penstock_relay::deadline::Limits;
+use penstock_relay::deadline::{Limits, TooLate};
 use penstock_relay::forward::{ForwardError, Outgoing, Relay};
 use penstock_relay::headers;
 use penstock_relay::request_body::Replay;
@@ -168,7 +168,10 @@ impl App {
         let outgoing = prepare(head, measured.host(), caller);
         let replay = Replay::new(body, REPLAY_LIMIT);
         let exchange = self.exchange(&revision, &outgoing, &replay, caller, limits, measured);
-        let (answer, active) = limits.answer_within(exchange).await??; // 504, 503, 502
+        let (answer, active) = limits
+            .answer_within(exchange)
+            .await
+            .map_err(TooLate::from)??; // 504, 503, 502
         let held = Held {
             _active: active,
             _demand: demand,

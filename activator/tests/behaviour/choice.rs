@@ -1,0 +1,166 @@
+//! Slots: which pod gets a request, and that no pod gets more than it takes.
+
+use penstock_testkit::client::Client;
+use penstock_testkit::cluster::{pod, starting_pod};
+use penstock_testkit::workload::Workload;
+
+use crate::stage::{HOST, Stage, get, hello, hello_id, within};
+
+#[tokio::test]
+async fn case_119_a_hundred_requests_at_ten_pods_of_one_slot_all_succeed_one_at_a_time() {
+    let mut pods = Vec::new();
+    for _ in 0..10 {
+        pods.push(Workload::start().await);
+    }
+    let stage = Stage::new([hello().concurrency(1).build()]);
+    let asked: Vec<_> = (0..100).map(|_| stage.getting("/hold")).collect();
+    stage.until_load(100, 0).await;
+    for pod in &pods {
+        stage.cluster.start_pod(&hello_id(), pod.addr());
+    }
+    stage.until_load(90, 10).await;
+    for pod in &pods {
+        within(pod.until_inside(1)).await;
+        pod.release(100);
+    }
+    for answer in asked {
+        assert_eq!(within(answer).await.unwrap().brief(), (200, "held".into()));
+    }
+    let total: usize = pods.iter().map(Workload::total).sum();
+    assert_eq!(total, 100);
+    assert!(pods.iter().all(|pod| pod.most_inside() == 1));
+    stage.until_idle().await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn case_62_up_to_three_slots_are_packed_from_four_on_pods_take_turns() {
+    for (concurrency, pods, want) in [(3, 5, vec![3, 0, 0, 0, 0]), (5, 3, vec![1, 1, 1])] {
+        let mut all = Vec::new();
+        for _ in 0..pods {
+            all.push(Workload::start().await);
+        }
+        all.sort_by_key(Workload::addr);
+        let revision = all
+            .iter()
+            .fold(hello().concurrency(concurrency), |revision, pod| {
+                revision.pod(pod.addr())
+            });
+        let stage = Stage::new([revision.build()]);
+        let asked: Vec<_> = (0..3).map(|_| stage.getting("/hold")).collect();
+        stage.until_load(0, 3).await;
+        for (pod, want) in all.iter().zip(&want) {
+            within(pod.until_inside(*want)).await;
+            pod.release(10);
+        }
+        for answer in asked {
+            assert_eq!(within(answer).await.unwrap().status, 200);
+        }
+        stage.end().await;
+    }
+}
+
+#[tokio::test]
+async fn case_79_a_pod_that_is_not_ready_any_more_gets_nothing_and_again_when_it_is() {
+    let one = Workload::start().await;
+    let stage = Stage::new([hello().pod(one.addr()).build()]);
+    assert_eq!(stage.get("/").await.status, 200);
+    let id = hello_id();
+    stage.cluster.set_pods(&id, [starting_pod(one.addr())]);
+    stage.until_pods(&[]).await;
+    let waiting = stage.getting("/");
+    stage.until_load(1, 0).await;
+    assert_eq!(one.total(), 1);
+    stage.cluster.set_pods(&id, [pod(one.addr())]);
+    assert_eq!(within(waiting).await.unwrap().status, 200);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_removed_pod_gets_nothing_new_and_finishes_what_it_has() {
+    let (one, two) = (Workload::start().await, Workload::start().await);
+    let stage = Stage::new([hello().concurrency(1).pod(one.addr()).build()]);
+    let running = stage.getting("/hold");
+    within(one.until_inside(1)).await;
+    let waiting = stage.getting("/hold");
+    stage.until_load(1, 1).await;
+    stage.cluster.set_pods(&hello_id(), [pod(two.addr())]);
+    within(two.until_inside(1)).await;
+    one.release(2);
+    assert_eq!(within(running).await.unwrap().status, 200);
+    two.release(1);
+    assert_eq!(within(waiting).await.unwrap().status, 200);
+    assert_eq!((one.total(), two.total()), (1, 1));
+    stage.until_idle().await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_pod_that_leaves_keeps_no_idle_connection_of_ours() {
+    let one = Workload::start().await;
+    let stage = Stage::new([hello().pod(one.addr()).build()]);
+    assert_eq!(stage.get("/").await.status, 200);
+    assert_eq!(stage.get("/").await.status, 200);
+    assert_eq!(one.connections(), 1);
+    let id = hello_id();
+    stage.cluster.set_pods(&id, []);
+    stage.until_pods(&[]).await;
+    stage.cluster.set_pods(&id, [pod(one.addr())]);
+    stage.until_pods(&[one.addr()]).await;
+    assert_eq!(stage.get("/").await.status, 200);
+    assert_eq!(one.connections(), 2);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_removed_revision_is_404_for_newcomers_and_what_runs_there_ends_well() {
+    let one = Workload::start().await;
+    let stage = Stage::new([hello().pod(one.addr()).build()]);
+    let running = stage.getting("/hold");
+    within(one.until_inside(1)).await;
+    stage.cluster.remove(&hello_id());
+    crate::stage::until(|| stage.load().is_none()).await;
+    assert_eq!(stage.get("/").await.status, 404);
+    one.release(1);
+    assert_eq!(within(running).await.unwrap().status, 200);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn case_120_pods_come_and_go_under_load_and_no_request_fails() {
+    let mut pods = Vec::new();
+    for _ in 0..4 {
+        pods.push(Workload::start().await);
+    }
+    let stage = Stage::new([hello().concurrency(2).pod(pods[0].addr()).build()]);
+    let addr = stage.addr;
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            tokio::spawn(async move {
+                let mut client = Client::http1(addr).await;
+                for _ in 0..100 {
+                    let answer = client.get(HOST, "/status/200").await.unwrap();
+                    assert_eq!(answer.status, 200);
+                }
+            })
+        })
+        .collect();
+    // Every change is made when some more requests have come through.
+    let served = || pods.iter().map(Workload::total).sum::<usize>();
+    for round in 0..20 {
+        let seen = served();
+        crate::stage::until(|| served() > seen || seen >= 800).await;
+        let now = [round % 4, (round + 1 + round / 4) % 4];
+        let mut now: Vec<_> = now.iter().map(|at| pods[*at].addr()).collect();
+        now.dedup();
+        stage.cluster.set_pods(&hello_id(), now.into_iter().map(pod));
+    }
+    for caller in callers {
+        within(caller).await.unwrap();
+    }
+    assert_eq!(served(), 800);
+    assert_eq!(get(addr, "/").await.status, 200);
+    assert!(pods.iter().all(|pod| pod.most_inside() <= 2));
+    stage.until_idle().await;
+    stage.end().await;
+}

@@ -1,0 +1,116 @@
+//! What a pod gets of a request, and the caller of its answer.
+
+use penstock_activator::Options;
+use penstock_testkit::client::{Client, body};
+use penstock_testkit::workload::{RawWorkload, Seen, Turn, Workload};
+
+use crate::stage::{Bound, HOST, Stage, hello, post, request};
+
+#[tokio::test]
+async fn cases_12_and_16_to_20_the_request_as_the_pod_gets_it() {
+    let pod = Workload::start().await;
+    let stage = Stage::new([hello().pod(pod.addr()).build()]);
+    for mut client in [stage.client().await, Client::h2c(stage.addr).await] {
+        let headers = [
+            ("knative-serving-revision", "hello-00001"),
+            ("knative-serving-namespace", "default"),
+            ("knative-serving-tag", "blue"),
+            ("x-mine", "kept"),
+            ("x-forwarded-for", "1.2.3.4"),
+        ];
+        let answer = client.ask(request(&headers)).await.unwrap();
+        assert_eq!(answer.status, 200);
+        let seen = Seen::parse(&answer.body);
+        let table = [
+            ("k-proxy-request", Some("activator")),
+            ("k-original-host", Some(HOST)),
+            ("knative-serving-revision", None),
+            ("knative-serving-namespace", None),
+            ("knative-serving-tag", Some("blue")),
+            ("x-mine", Some("kept")),
+            ("x-forwarded-for", Some("1.2.3.4, 127.0.0.1")),
+            ("user-agent", None),
+            ("accept-encoding", None),
+        ];
+        for (name, want) in table {
+            assert_eq!(seen.header(name), want, "{name} in {}", seen.version);
+        }
+        let dest = pod.addr().to_string();
+        let host = seen.header("host").unwrap_or(&seen.target);
+        assert!(host.contains(&dest), "{host} is not {dest}");
+
+        let headers = [("user-agent", "gold"), ("k-original-host", "before")];
+        let answer = client.ask(request(&headers)).await.unwrap();
+        let seen = Seen::parse(&answer.body);
+        assert_eq!(seen.header("user-agent"), Some("gold"));
+        assert_eq!(seen.header("k-original-host"), Some("before"));
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn path_query_method_body_and_status_pass_unchanged() {
+    let pod = Workload::start().await;
+    let stage = Stage::new([hello().pod(pod.addr()).build()]);
+    let mut client = stage.client().await;
+    let path = "/a%2Fb//c?x=1&y=%20&&";
+    let answer = client.ask(post(path, body("0123456789"))).await.unwrap();
+    let seen = Seen::parse(&answer.body);
+    assert_eq!((&*seen.method, &*seen.target), ("POST", path));
+    assert_eq!(&seen.body[..], b"0123456789");
+    for status in [201, 304, 418, 500, 503] {
+        let path = format!("/status/{status}");
+        assert_eq!(client.get(HOST, &path).await.unwrap().status, status);
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn case_13_a_pod_without_an_answer_is_502_once_and_its_address_stays_secret() {
+    let closing = RawWorkload::start([Turn::close("")]).await;
+    let garbage = RawWorkload::garbage().await;
+    for pod in [&closing, &garbage] {
+        let stage = Stage::new([hello().pod(pod.addr()).build()]);
+        let answer = stage.get("/").await;
+        let text = "the workload did not answer\n".to_owned();
+        assert_eq!(answer.brief(), (502, text));
+        let reason = answer.headers["proxy-status"].to_str().unwrap();
+        assert!(reason.starts_with("penstock-activator; error="), "{reason}");
+        stage.until_idle().await;
+        stage.end().await;
+    }
+}
+
+#[tokio::test]
+async fn case_15_one_more_than_may_wait_is_refused_and_the_others_are_served() {
+    let stage = Bound::before([hello().build()]).start(Options {
+        waiting: 2,
+        ..Options::default()
+    });
+    let waiting = [stage.getting("/"), stage.getting("/")];
+    stage.until_load(2, 0).await;
+    let refused = stage.get("/").await;
+    let text = "pending request queue full\n".to_owned();
+    assert_eq!(refused.brief(), (503, text));
+    let pod = Workload::start().await;
+    stage.cluster.start_pod(&crate::stage::hello_id(), pod.addr());
+    for answer in waiting {
+        assert_eq!(answer.await.unwrap().status, 200);
+    }
+    stage.until_idle().await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn requests_without_one_host_are_400() {
+    let stage = Stage::new([hello().build()]);
+    for head in [
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+    ] {
+        let mut client = penstock_testkit::client::RawClient::connect(stage.addr).await;
+        client.send(head).await;
+        assert_eq!(client.read_response().await.head.status, 400);
+    }
+    stage.end().await;
+}

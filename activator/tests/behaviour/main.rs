@@ -1,0 +1,18 @@
+//! The activator through real sockets: what a caller, a pod and the autoscaler see of it.
+//!
+//! Numbers in names of tests are those of the cases in spec/activator.md §11.
+
+#![forbid(unsafe_code)]
+
+mod chain;
+mod choice;
+mod cold_start;
+mod demand;
+mod drain;
+mod failing_pods;
+mod forwarding;
+mod metrics;
+mod probes;
+mod routing;
+mod stage;
+mod timeouts;
