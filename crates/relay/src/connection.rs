@@ -4,7 +4,7 @@
 //! which RFC 9113 §3.1 allows (such a request is served as HTTP/1.1); the head of an HTTP/1
 //! request has at most 100 lines and about 400 KiB, beyond which it is 431; an HTTP version that does not
 //! exist is 400; over HTTP/1 only trailers that `Trailer` announced are sent, to a caller only
-//! if its `TE` lists `trailers`; HTTP/2 callers get no 1xx.
+//! if its `TE` lists `trailers`; a 304 has no Content-Length; HTTP/2 callers get no 1xx.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -50,9 +50,9 @@ pub(crate) async fn serve_connection<A: Answer>(
     let service = service_fn(|request| {
         head_is_over();
         caller.interim.request_begins();
-        let answer = Arc::clone(answer).answer(request, Arc::clone(&caller));
+        let (answer, caller) = (Arc::clone(answer), Arc::clone(&caller));
         async move {
-            let mut answer = answer.await;
+            let mut answer = answer.answer(request, caller).await;
             answer.body_mut().begin();
             Ok::<_, Infallible>(answer)
         }

@@ -212,7 +212,8 @@ impl Relay {
         caller: &Arc<Caller>,
     ) -> Result<Response<Relayed>, ForwardError> {
         let answer = if outgoing.parts.version == Version::HTTP_2 {
-            self.by_stream(addr, outgoing.request(body, host)).await?
+            // Boxed, as dialling is: most requests need neither, and all would carry the room.
+            Box::pin(self.by_stream(addr, outgoing.request(body, host))).await?
         } else {
             self.by_link(addr, host, outgoing, body, caller).await?
         };
@@ -271,7 +272,7 @@ impl Relay {
         loop {
             let mut link = match self.pool.take(addr).await {
                 Some(link) => link,
-                None => Link::open(addr).await?,
+                None => Box::pin(Link::open(addr)).await?,
             };
             hear_interim(&mut request, go.as_ref(), outgoing, caller);
             let error = match link.send(request).await {
