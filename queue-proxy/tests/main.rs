@@ -4,5 +4,8 @@
 //! the contract is a time limit; then it is short where it has to pass and an hour where not.
 
 mod admission;
+mod failures;
+mod forwarding;
+mod interim;
 mod probes;
 mod world;

@@ -149,6 +149,12 @@ impl Container {
         Self { listener }
     }
 
+    /// At an address that is free again.
+    pub(crate) async fn listen_at(addr: SocketAddr) -> Self {
+        let listener = TcpListener::bind(addr).await.unwrap();
+        Self { listener }
+    }
+
     pub(crate) fn addr(&self) -> SocketAddr {
         self.listener.local_addr().unwrap()
     }
