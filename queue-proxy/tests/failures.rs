@@ -92,7 +92,10 @@ async fn case_105_an_answer_that_is_cut_short_is_not_taken_for_whole() {
         let all = client.read_to_close().await;
         let all = String::from_utf8(all.to_vec()).unwrap();
         let (head, body) = all.split_once("\r\n\r\n").unwrap_or(("", ""));
-        assert!(head.is_empty() || has_line(head, "content-length: 10"), "{all}");
+        assert!(
+            head.is_empty() || has_line(head, "content-length: 10"),
+            "{all}"
+        );
         assert!("abc".starts_with(body), "{all}");
     }
     proxy

@@ -8,4 +8,6 @@ mod failures;
 mod forwarding;
 mod interim;
 mod probes;
+mod streaming;
+mod upgrades;
 mod world;
