@@ -37,7 +37,11 @@ pub(crate) struct Control {
     routes: Arc<Routes>,
     /// When to stop waiting for a candidate.
     deadlines: BTreeMap<RevisionId, Instant>,
+    /// Told of hosts that a changed file brought.
+    announce: Announce,
 }
+
+type Announce = Box<dyn Fn(&[HostRoute])>;
 
 impl Control {
     /// Takes what was read first. Nothing runs yet.
@@ -57,7 +61,13 @@ impl Control {
             hosts: watch::Sender::new(hosts),
             routes: Arc::default(),
             deadlines: BTreeMap::new(),
+            announce: Box::new(|_| ()),
         })
+    }
+
+    /// Has `announce` called with the hosts that a changed file brings.
+    pub(crate) fn announce(&mut self, announce: impl Fn(&[HostRoute]) + 'static) {
+        self.announce = Box::new(announce);
     }
 
     /// The autoscaler's settings, now and after each change.
@@ -169,11 +179,17 @@ impl Control {
             *config = Arc::clone(&wanted.config);
             changed
         });
-        let now: Arc<[HostRoute]> = self.deployed.hosts(&self.domain).into();
-        let routed = *now != **self.hosts.borrow();
+        let now = self.deployed.hosts(&self.domain);
+        let before = Arc::clone(&self.hosts.borrow());
+        let routed = now != *before;
         let awaited: Vec<RevisionId> = self.deployed.candidates().into_iter().collect();
         let said = summary(&changes, configured, routed, &awaited);
         tracing::info!("read again: {said}");
+        let is_new = |host: &HostRoute| before.iter().all(|known| known.host != host.host);
+        let new: Vec<HostRoute> = now.into_iter().filter(is_new).collect();
+        if !new.is_empty() {
+            (self.announce)(&new);
+        }
         true
     }
 

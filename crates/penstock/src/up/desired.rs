@@ -39,12 +39,14 @@ fn workload(
         Some(image) if container.command.is_empty() => images.command(image).unwrap_or_default(),
         _ => container.command.clone(),
     };
+    let mut annotations = template.annotations.clone();
     let proves_itself = reach == Reach::Candidate && candidates.contains(&revision.id);
-    let annotations = if proves_itself {
-        at_least_once(&template.annotations)
-    } else {
-        template.annotations.clone()
-    };
+    if proves_itself || revision.proven {
+        begin_with_a_pod(&mut annotations);
+    }
+    if proves_itself {
+        hold_a_pod(&mut annotations);
+    }
     Workload {
         revision: revision.id.clone(),
         service: revision.service.as_deref().unwrap_or_default().into(),
@@ -70,24 +72,40 @@ fn workload(
     }
 }
 
-/// The annotations of a revision that has to show a ready pod before it gets traffic: with its
-/// initial scale, or one pod, as its lower bound until then. Not as its initial scale, which an
-/// autoscaler gives up for good after the progress deadline: a saved file asks to try again.
-fn at_least_once(annotations: &Annotations) -> Annotations {
-    let key = |name: &str| format!("{AUTOSCALING}{name}");
-    let count = |names: [&str; 2]| -> Option<u32> {
-        let written = names
-            .into_iter()
-            .find_map(|name| annotations.get(&key(name)));
-        written?.trim().parse().ok()
-    };
-    let least = count(["min-scale", "minScale"]).unwrap_or(0);
-    let initial = count(["initial-scale", "initialScale"]).unwrap_or(0);
-    let most = count(["max-scale", "maxScale"]).filter(|most| *most > 0);
+/// Gives a revision that is started before it gets traffic its initial scale, as in Knative: this
+/// command's default of 0 is for those that start with their first request. It says so for good,
+/// because whoever began with a pod keeps that for a stable window after its traffic has come.
+fn begin_with_a_pod(annotations: &mut Annotations) {
+    if count(annotations, INITIAL_SCALE).is_none() {
+        annotations.insert(key(INITIAL_SCALE[0]), "1".to_owned());
+    }
+}
+
+/// Gives a revision that has to show a ready pod its initial scale as its lower bound until then:
+/// by itself an initial scale is given up for good at the progress deadline, but saving a file
+/// asks to try again.
+fn hold_a_pod(annotations: &mut Annotations) {
+    let least = count(annotations, MIN_SCALE).unwrap_or(0);
+    let initial = count(annotations, INITIAL_SCALE).unwrap_or(0);
+    let most = count(annotations, MAX_SCALE).filter(|most| *most > 0);
     let pods = least.max(initial).max(1).min(most.unwrap_or(u32::MAX));
-    let mut annotations = annotations.clone();
-    annotations.insert(key("min-scale"), pods.to_string());
-    annotations
+    annotations.insert(key(MIN_SCALE[0]), pods.to_string());
+}
+
+/// Names of annotations, each with its older spelling. The first wins if both are there.
+const INITIAL_SCALE: [&str; 2] = ["initial-scale", "initialScale"];
+const MIN_SCALE: [&str; 2] = ["min-scale", "minScale"];
+const MAX_SCALE: [&str; 2] = ["max-scale", "maxScale"];
+
+fn key(name: &str) -> String {
+    format!("{AUTOSCALING}{name}")
+}
+
+fn count(annotations: &Annotations, names: [&str; 2]) -> Option<u32> {
+    let written = names
+        .into_iter()
+        .find_map(|name| annotations.get(&key(name)));
+    written?.trim().parse().ok()
 }
 
 /// The routes for `hosts`. One that stays as it was keeps its place in its rotation.

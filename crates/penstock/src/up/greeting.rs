@@ -7,7 +7,17 @@ use penstock_serving::HostRoute;
 
 /// The hosts with their URLs, each with a line to paste, and where to look.
 pub(crate) fn greeting(hosts: &[HostRoute], gateway: SocketAddr, admin: SocketAddr) -> String {
-    let (gateway, admin) = (callable(gateway), callable(admin));
+    let mut text = self::hosts(hosts, gateway);
+    let admin = callable(admin);
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "\nstate    http://{admin}/state");
+    let _ = writeln!(text, "metrics  http://{admin}/metrics\n");
+    text
+}
+
+/// The hosts with their URLs, each with a line to paste.
+pub(crate) fn hosts(hosts: &[HostRoute], gateway: SocketAddr) -> String {
+    let gateway = callable(gateway);
     let port = match gateway.port() {
         80 => String::new(),
         port => format!(":{port}"),
@@ -25,12 +35,9 @@ pub(crate) fn greeting(hosts: &[HostRoute], gateway: SocketAddr, admin: SocketAd
             Some(tag) => format!("{namespace}/{route}, tag {tag}"),
             None => format!("{namespace}/{route}"),
         };
-        // Writing to a string does not fail.
         let _ = writeln!(text, "{of}  http://{host}{port}");
         let _ = writeln!(text, "  curl -H \"Host: {host}\" http://{gateway}");
     }
-    let _ = writeln!(text, "\nstate    http://{admin}/state");
-    let _ = writeln!(text, "metrics  http://{admin}/metrics\n");
     text
 }
 

@@ -27,17 +27,19 @@ pub(crate) struct Rule {
 }
 
 impl Images {
-    /// # Errors
-    ///
-    /// A name that is given twice, in a sentence.
-    pub(crate) fn new(rules: Vec<Rule>, program: PathBuf) -> Result<Self, String> {
-        for (index, rule) in rules.iter().enumerate() {
-            if rules[..index].iter().any(|other| other.name == rule.name) {
-                let name = &rule.name;
-                return Err(format!("--image {name} is given twice; keep one"));
-            }
-        }
-        Ok(Self { rules, program })
+    pub(crate) fn new(rules: Vec<Rule>, program: PathBuf) -> Self {
+        Self { rules, program }
+    }
+
+    /// A sentence for each name that is given twice.
+    pub(crate) fn twice(&self) -> impl Iterator<Item = String> {
+        let named_before = |index: usize, rule: &Rule| {
+            let mut before = self.rules[..index].iter();
+            before.any(|other| other.name == rule.name)
+        };
+        let rules = self.rules.iter().enumerate();
+        let twice = rules.filter(move |(index, rule)| named_before(*index, rule));
+        twice.map(|(_, rule)| format!("--image {} is given twice; keep one", rule.name))
     }
 
     /// What runs for `image`. Of several rules that fit, the one that says most about it.
@@ -167,7 +169,7 @@ mod tests {
 
     fn images(rules: &[&str]) -> Images {
         let rules = rules.iter().map(|rule| rule.parse().unwrap()).collect();
-        Images::new(rules, PathBuf::from("/bin/penstock")).unwrap()
+        Images::new(rules, PathBuf::from("/bin/penstock"))
     }
 
     #[test]
@@ -258,8 +260,7 @@ mod tests {
         for (text, want) in table {
             assert_eq!(text.parse::<Rule>(), Err(want.to_owned()), "{text}");
         }
-        let twice = vec!["app=a".parse().unwrap(), "app=b".parse().unwrap()];
-        let error = Images::new(twice, PathBuf::new()).unwrap_err();
-        assert_eq!(error, "--image app is given twice; keep one");
+        let twice: Vec<String> = images(&["app=a", "b=c", "app=b"]).twice().collect();
+        assert_eq!(twice, ["--image app is given twice; keep one"]);
     }
 }

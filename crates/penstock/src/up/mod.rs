@@ -48,7 +48,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::UpArgs;
 use control::Control;
 use files::Reloads;
-use greeting::greeting;
+use greeting::{greeting, hosts};
 use images::Images;
 use input::Input;
 use sidecars::Sidecars;
@@ -137,38 +137,34 @@ fn system(what: &str, error: &dyn std::error::Error) -> Error {
 
 /// Reads everything and takes both addresses; finds all mistakes.
 async fn prepare(args: &UpArgs, program: PathBuf) -> Result<Ready, Error> {
-    let mut mistakes = Vec::new();
-    let mut note = |mistake: String| mistakes.push(mistake);
-    if args
-        .files
-        .iter()
-        .filter(|file| file.as_os_str() == "-")
-        .count()
-        > 1
-    {
-        note("- is given twice; standard input can be read once".to_owned());
+    let images = Images::new(args.images.clone(), program);
+    let mut mistakes: Vec<String> = images.twice().collect();
+    let stdin = args.files.iter().filter(|file| file.as_os_str() == "-");
+    if stdin.count() > 1 {
+        mistakes.push("- is given twice; standard input can be read once".to_owned());
     }
+    let mut note = |mistake: String| mistakes.push(mistake);
     let gateway = Activator::bind(args.listen)
-        .map_err(|error| note(format!("--listen: {error}")))
+        .map_err(|error| note(error.to_string()))
         .ok();
-    let admin = Admin::bind(args.admin)
-        .await
-        .map_err(|error| note(format!("--admin: {error}")))
-        .ok();
-    let images = Images::new(args.images.clone(), program)
-        .map_err(&mut note)
-        .ok();
-    let control = images.and_then(|images| {
-        let mut input = Input::new(&args.files, args.config.as_ref(), images);
-        let control = input.read().and_then(|wanted| {
-            let control = Control::new(input, &wanted, args.domain.clone())?;
-            control::warn(&wanted);
-            Ok(control)
-        });
-        control
-            .map_err(|wrong| wrong.into_iter().for_each(&mut note))
+    let admin = if args.admin == args.listen && args.admin.port() != 0 {
+        note(format!("--admin and --listen are both {}", args.admin));
+        None
+    } else {
+        Admin::bind(args.admin)
+            .await
+            .map_err(|error| note(format!("--admin {error}")))
             .ok()
+    };
+    let mut input = Input::new(&args.files, args.config.as_ref(), images);
+    let control = input.read().and_then(|wanted| {
+        let control = Control::new(input, &wanted, args.domain.clone())?;
+        control::warn(&wanted);
+        Ok(control)
     });
+    let control = control
+        .map_err(|mut wrong| mistakes.append(&mut wrong))
+        .ok();
     match (control, gateway, admin) {
         (Some(control), Some(gateway), Some(admin)) if mistakes.is_empty() => Ok(Ready {
             control,
@@ -244,6 +240,8 @@ fn start(
     };
     let pages = Routes::standard(gather, is_ready).page("/state", move || sources.page());
     terminal.say(greeting(&control.hosts().borrow(), addr, admin.addr()));
+    let announcing = terminal.clone();
+    control.announce(move |new| announcing.say(hosts(new, addr)));
     let up = Up {
         stops,
         control,
@@ -335,6 +333,9 @@ fn say_what_is_left(activator: &Handle) {
     let left = activator.revisions();
     let left: usize = left.iter().map(|load| load.waiting + load.in_flight).sum();
     if left > 0 {
-        tracing::info!("{left} requests are still to be answered; a second signal drops them");
+        tracing::info!(
+            left,
+            "requests are still to be answered; a second signal drops them"
+        );
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use penstock_cluster::BoxFuture;
 use penstock_cluster_local::{NotReady, PodSpec, RunningSidecar, Sidecar};
 use penstock_queue_proxy::{Config, Metrics, QueueProxy, Running};
+use penstock_relay::probe::attempt;
 use penstock_relay::workers::Workers;
 use penstock_runtime::metrics::{Attached, Gather};
 use penstock_types::RevisionId;
@@ -23,7 +24,7 @@ const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 /// at once that it leaves; this is for what was on its way.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// After so long without success a pod's probe is worth a word, and is then tried on.
+/// After so long without success a pod's probe is worth a word, and goes on.
 const WORTH_A_WORD: Duration = Duration::from_secs(5);
 
 /// Starts queue-proxies.
@@ -76,11 +77,11 @@ impl Sidecars {
             user_addr: pod.user_addr,
             slots: pod.slots,
             timeouts: pod.timeouts,
-            readiness: pod.readiness,
+            readiness: pod.readiness.clone(),
         };
         let proxy = QueueProxy::bind(ANY_PORT, config).map_err(io::Error::other)?;
         let running = proxy.start(&self.workers, metrics)?;
-        Ok(Box::new(Before(running)))
+        Ok(Box::new(Before { running, pod }))
     }
 
     /// The map is whole at every step, so a panic elsewhere does not spoil it.
@@ -96,31 +97,41 @@ impl Sidecar for Sidecars {
 }
 
 /// The queue-proxy before one pod.
-struct Before(Running);
+struct Before {
+    running: Running,
+    pod: PodSpec,
+}
 
 impl RunningSidecar for Before {
     fn addr(&self) -> SocketAddr {
-        self.0.addr()
+        self.running.addr()
     }
 
     fn probe(&self) -> BoxFuture<'_, bool> {
-        Box::pin(async { self.0.probe().await.is_ok() })
+        Box::pin(async { self.running.probe().await.is_ok() })
     }
 
     fn until_ready(&self) -> BoxFuture<'_, Result<(), NotReady>> {
         Box::pin(async {
-            if timeout(WORTH_A_WORD, self.0.until_ready()).await.is_ok() {
+            let ready = timeout(WORTH_A_WORD, self.running.until_ready());
+            if ready.await.is_ok() {
                 return Ok(());
             }
-            let asked = self.0.probe().await;
-            asked.map_err(|error| NotReady(error.to_string()))
+            // One more attempt, to see what it is that fails.
+            let (probe, addr) = (&self.pod.readiness, self.pod.user_addr);
+            let attempt = attempt(&probe.check, addr.ip(), addr.port(), probe.timeout);
+            match attempt.await {
+                // It counts its successes itself, and is asked again.
+                Ok(()) => Err(NotReady("too few successes in a row".to_owned())),
+                Err(failure) => Err(NotReady(failure.to_string())),
+            }
         })
     }
 
     fn drain(&self, grace: Duration) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             // Requests that the grace had to cut were told so by the queue-proxy.
-            let _ = self.0.drain(QUIET, grace).await;
+            let _ = self.running.drain(QUIET, grace).await;
         })
     }
 }

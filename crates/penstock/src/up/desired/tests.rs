@@ -36,7 +36,7 @@ fn apply(deployed: &mut Deployed, text: &str) {
 }
 
 fn workloads(deployed: &Deployed) -> Vec<Workload> {
-    let images = Images::new(Vec::new(), PathBuf::from("/bin/penstock")).unwrap();
+    let images = Images::new(Vec::new(), PathBuf::from("/bin/penstock"));
     desired(deployed, &images, Arc::default()).workloads
 }
 
@@ -81,12 +81,14 @@ fn a_candidate_has_to_show_itself_and_then_is_as_its_manifest_says() {
         assert_eq!(first.reachability, Reachability::Reachable);
         assert_eq!(second.reachability, Reachability::Unknown);
         assert_eq!(second.annotations.get(key).map(String::as_str), Some(least));
+        assert!(count(&second.annotations, INITIAL_SCALE) >= Some(1));
 
         deployed.became_ready(&id("hello-00002"));
         let [first, second] = workloads(&deployed).try_into().unwrap();
         assert_eq!(first.reachability, Reachability::Unreachable);
         assert_eq!(second.reachability, Reachability::Reachable);
         assert!(!second.annotations.contains_key(key), "{annotations}");
+        assert!(count(&second.annotations, INITIAL_SCALE) >= Some(1));
     }
 }
 

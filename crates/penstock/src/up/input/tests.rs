@@ -50,7 +50,7 @@ impl Drop for Folder {
 }
 
 fn input(files: &[PathBuf], config: Option<&PathBuf>) -> Input {
-    let images = Images::new(Vec::new(), PathBuf::from("/bin/penstock")).unwrap();
+    let images = Images::new(Vec::new(), PathBuf::from("/bin/penstock"));
     Input::new(files, config, images)
 }
 
