@@ -10,11 +10,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-use crate::process::{Outcome, port_from};
+use crate::process::{Outcome, number_from};
 
 /// Serves until it is killed.
 pub(crate) fn run() -> Outcome {
-    let addr = SocketAddr::from(([127, 0, 0, 1], port_from("PORT")?));
+    let addr = SocketAddr::from(([127, 0, 0, 1], number_from("PORT")?));
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     runtime.block_on(async {
         let listener = TcpListener::bind(addr).await;

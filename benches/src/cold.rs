@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::process::{Outcome, Running, free_port, median, programs, until_open};
+use crate::process::{Outcome, Running, free_port, median, processors, programs, until_open};
 use crate::warm::start_up;
 
 const TIMES: usize = 50;
@@ -20,7 +20,7 @@ pub(crate) fn run() -> Outcome {
     let file = folder.join("cold.yaml");
     fs::write(&file, services(TIMES)).map_err(|error| error.to_string())?;
     let (port, admin) = (free_port()?, free_port()?);
-    let _up = start_up(&penstock, &file, port, admin)?;
+    let _up = start_up(&penstock, &file, port, admin, processors())?;
     let mut own = Vec::new();
     let mut whole = Vec::new();
     for index in 0..TIMES {

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use crate::cold::services;
-use crate::process::{Outcome, free_port, pause, programs};
+use crate::process::{Outcome, free_port, pause, processors, programs};
 use crate::warm::start_up;
 
 const SERVICES: usize = 100;
@@ -18,7 +18,7 @@ pub(crate) fn run() -> Outcome {
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let file = folder.join("idle.yaml");
     fs::write(&file, services(SERVICES)).map_err(|error| error.to_string())?;
-    let up = start_up(&penstock, &file, free_port()?, free_port()?)?;
+    let up = start_up(&penstock, &file, free_port()?, free_port()?, processors())?;
     pause(SETTLE_MILLIS);
     let (start, before) = (Instant::now(), up.cpu());
     pause(WATCH_MILLIS);

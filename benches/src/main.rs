@@ -24,6 +24,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use process::processors;
+
 /// Measures Penstock end to end, beside its peers.
 #[derive(Parser)]
 #[command(version)]
@@ -43,6 +45,9 @@ enum What {
         /// Rounds; in each, every peer gets one sample
         #[arg(long, default_value_t = 5)]
         rounds: u32,
+        /// Worker threads of each peer [default: one for each processor]
+        #[arg(long)]
+        workers: Option<usize>,
     },
     /// Seconds that each policy takes to follow a load step of x1.5 (about five minutes)
     Step,
@@ -51,7 +56,7 @@ enum What {
     /// The workload: answers every GET with 13 bytes on $PORT
     #[command(hide = true)]
     Backend,
-    /// A queue-proxy by itself, before $USER_PORT, on $PORT
+    /// A queue-proxy by itself, before $USER_PORT, on $PORT, with $WORKERS
     #[command(hide = true)]
     Sidecar,
 }
@@ -59,10 +64,10 @@ enum What {
 fn main() -> ExitCode {
     let result = match Args::parse().what {
         What::All => cold::run()
-            .and_then(|()| warm::run(5))
+            .and_then(|()| warm::run(5, processors()))
             .and_then(|()| idle::run()),
         What::Cold => cold::run(),
-        What::Warm { rounds } => warm::run(rounds),
+        What::Warm { rounds, workers } => warm::run(rounds, workers.unwrap_or_else(processors)),
         What::Step => step::run(),
         What::Idle => idle::run(),
         What::Backend => backend::run(),

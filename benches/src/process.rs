@@ -143,10 +143,15 @@ pub(crate) fn pause(millis: u64) {
     clippy::disallowed_methods,
     reason = "this is the program, not a library"
 )]
-pub(crate) fn port_from(name: &str) -> Outcome<u16> {
+pub(crate) fn number_from<T: std::str::FromStr>(name: &str) -> Outcome<T> {
     let text = std::env::var(name).unwrap_or_default();
     text.parse()
-        .map_err(|_| format!("{name}={text:?} is not a port"))
+        .map_err(|_| format!("{name}={text:?} is not a number that fits"))
+}
+
+/// Processors of this machine: the usual number of workers.
+pub(crate) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }
 
 /// The middle one.

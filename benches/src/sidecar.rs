@@ -9,20 +9,21 @@ use penstock_types::probe::Probe;
 use penstock_types::{Slots, Timeouts};
 use prometheus::Registry;
 
-use crate::process::{Outcome, port_from};
+use crate::process::{Outcome, number_from};
 
-/// Serves on one worker until it is killed.
+/// Serves until it is killed.
 pub(crate) fn run() -> Outcome {
     let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let config = Config {
-        user_addr: at(port_from("USER_PORT")?),
+        user_addr: at(number_from("USER_PORT")?),
         slots: Slots::from_concurrency(100),
         timeouts: Timeouts::default(),
         readiness: Probe::tcp_default(),
     };
-    let workers = Workers::start(NonZeroUsize::MIN).map_err(|error| error.to_string())?;
+    let count: NonZeroUsize = number_from("WORKERS")?;
+    let workers = Workers::start(count).map_err(|error| error.to_string())?;
     let metrics = Metrics::register(&Registry::new(), &[]).map_err(|error| error.to_string())?;
-    let proxy = QueueProxy::bind(at(port_from("PORT")?), config).map_err(|e| e.to_string())?;
+    let proxy = QueueProxy::bind(at(number_from("PORT")?), config).map_err(|e| e.to_string())?;
     let _running = proxy
         .start(&workers, metrics)
         .map_err(|error| error.to_string())?;

@@ -1,5 +1,5 @@
-//! The warm path: 13-byte GETs over 64 keep-alive connections. One worker each, so that the
-//! comparison is of work done and not of threads; samples interleaved, ratios within a round.
+//! The warm path: 13-byte GETs over 64 keep-alive connections. All have the same number of
+//! worker threads; samples are interleaved, ratios formed within a round.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ struct Sample {
 }
 
 /// Prints a table of nginx, the queue-proxy alone, and `up` as a whole.
-pub(crate) fn run(rounds: u32) -> Outcome {
+pub(crate) fn run(rounds: u32, workers: usize) -> Outcome {
     let (own, penstock) = programs()?;
     let folder = std::env::temp_dir().join(format!("penstock-bench-{}", std::process::id()));
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
@@ -31,14 +31,16 @@ pub(crate) fn run(rounds: u32) -> Outcome {
                 peers.len() - 1 - turn
             };
             let sample = match peers[index] {
-                "nginx" => nginx(&own, &folder)?,
-                "queue-proxy" => queue_proxy(&own)?,
-                _ => up(&own, &penstock, &folder)?,
+                "nginx" => nginx(&own, &folder, workers)?,
+                "queue-proxy" => queue_proxy(&own, workers)?,
+                _ => up(&own, &penstock, &folder, workers)?,
             };
             samples[index].push(sample);
         }
     }
-    println!("\n### Warm path: 13-byte GET, 64 connections, 1 worker each, {rounds} rounds\n");
+    println!(
+        "\n### Warm path: 13-byte GET, 64 connections, {workers} worker(s) each, {rounds} rounds\n"
+    );
     println!("| | requests/s | vs nginx (min–max) | CPU µs/request | vs nginx |");
     println!("|---|---|---|---|---|");
     for (index, name) in peers.iter().enumerate() {
@@ -64,12 +66,12 @@ pub(crate) fn run(rounds: u32) -> Outcome {
     Ok(())
 }
 
-fn nginx(own: &Path, folder: &Path) -> Outcome<Sample> {
+fn nginx(own: &Path, folder: &Path, workers: usize) -> Outcome<Sample> {
     let (port, behind) = (free_port()?, free_port()?);
     let _backend = backend(own, behind)?;
     let config = folder.join("nginx.conf");
     let text = format!(
-        "worker_processes 1; daemon off; pid {0}/nginx.pid; error_log {0}/error.log;
+        "worker_processes {workers}; daemon off; pid {0}/nginx.pid; error_log {0}/error.log;
          events {{ worker_connections 4096; }}
          http {{ access_log off; keepalive_requests 1000000;
            client_body_temp_path {0}/b; proxy_temp_path {0}/p; fastcgi_temp_path {0}/f;
@@ -88,7 +90,7 @@ fn nginx(own: &Path, folder: &Path) -> Outcome<Sample> {
     sample(port, &nginx, None)
 }
 
-fn queue_proxy(own: &Path) -> Outcome<Sample> {
+fn queue_proxy(own: &Path, workers: usize) -> Outcome<Sample> {
     let (port, behind) = (free_port()?, free_port()?);
     let _backend = backend(own, behind)?;
     let mut command = Command::new(own);
@@ -101,7 +103,7 @@ fn queue_proxy(own: &Path) -> Outcome<Sample> {
     sample(port, &proxy, None)
 }
 
-fn up(own: &Path, penstock: &Path, folder: &Path) -> Outcome<Sample> {
+fn up(own: &Path, penstock: &Path, folder: &Path, workers: usize) -> Outcome<Sample> {
     let (port, admin) = (free_port()?, free_port()?);
     let file = folder.join("bench.yaml");
     let manifest = format!(
@@ -118,15 +120,22 @@ spec:
         own.display().to_string()
     );
     fs::write(&file, manifest).map_err(|error| error.to_string())?;
-    let up = start_up(penstock, &file, port, admin)?;
+    let up = start_up(penstock, &file, port, admin, workers)?;
     // The backend is a descendant of `up`; what it uses is not the proxies'.
     sample(port, &up, Some("backend"))
 }
 
-/// `penstock up FILE` with one worker, once its gateway listens.
-pub(crate) fn start_up(penstock: &Path, file: &Path, port: u16, admin: u16) -> Outcome<Running> {
+/// `penstock up FILE`, once its gateway listens.
+pub(crate) fn start_up(
+    penstock: &Path,
+    file: &Path,
+    port: u16,
+    admin: u16,
+    workers: usize,
+) -> Outcome<Running> {
     let mut command = Command::new(penstock);
-    command.arg("up").arg(file).args(["--workers", "1"]);
+    command.arg("up").arg(file);
+    command.args(["--log-level", "warn", "--workers", &workers.to_string()]);
     command.args(["--listen", &format!("127.0.0.1:{port}")]);
     command.args(["--admin", &format!("127.0.0.1:{admin}")]);
     let up = Running::start(&mut command)?;
