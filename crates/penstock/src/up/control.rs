@@ -264,7 +264,7 @@ fn summary(changes: &Changes, configured: bool, routed: bool, awaited: &[Revisio
         parts.push(format!("gone {}", list(&changes.removed)));
     }
     if routed {
-        parts.push("traffic changed".to_owned());
+        parts.push("routes changed".to_owned());
     }
     if configured {
         parts.push("the autoscaler has new settings".to_owned());

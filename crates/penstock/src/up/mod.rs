@@ -8,9 +8,9 @@
 //!                                      └──────► autoscaler ──► scale
 //! ```
 //!
-//! Requests are carried by worker threads. Everything else (control, cluster, autoscaler, admin)
-//! is on the main thread: from the first request's demand to the start of its program nothing
-//! changes threads again. Where what is: [`input`], [`images`], [`control`], [`desired`],
+//! Requests are carried by worker threads. Control, cluster and autoscaler share the main thread:
+//! from the first request's demand to the start of its program nothing changes threads again.
+//! What may take its time (pages, the terminal) has threads of its own. Where what is: [`input`], [`images`], [`control`], [`desired`],
 //! [`sidecars`], [`state`], [`greeting`], [`terminal`], [`files`]. Here they are put together,
 //! started and ended.
 
@@ -29,6 +29,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use penstock_activator::{Activator, Handle, Metrics, Running};
@@ -42,7 +43,8 @@ use penstock_runtime::metrics::{Attached, Gather, register_build_info, register_
 use penstock_runtime::signal::{Second, Stops};
 use penstock_types::demand::Demand;
 use prometheus::Registry;
-use tokio::sync::{mpsc, watch};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::UpArgs;
@@ -102,8 +104,7 @@ struct Up {
     activator: Running,
     autoscaler: Autoscaler,
     reports: mpsc::Receiver<Vec<Demand>>,
-    admin: Admin,
-    pages: Routes,
+    pages: Pages,
     ready: watch::Sender<bool>,
     _scraped: [Attached; 3],
     _workers: Workers,
@@ -115,20 +116,24 @@ struct Up {
 ///
 /// [`Error`], with nothing started.
 pub(crate) fn run(args: UpArgs, surroundings: Surroundings) -> Result<ExitCode, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| system("start its runtime", &error))?;
-    let code = runtime.block_on(async {
-        let ready = prepare(&args, surroundings.program.clone()).await?;
-        let (up, terminal, written) = start(&args, surroundings, ready)?;
+    let (main, aside) = (runtime()?, runtime()?);
+    let ready = prepare(&args, surroundings.program.clone(), &aside)?;
+    let code = main.block_on(async {
+        let (up, terminal, written) = start(&args, surroundings, ready, aside)?;
         let code = up.live().await;
         terminal.end();
         written.wait().await;
         Ok(code)
     })?;
-    runtime.shutdown_background();
+    main.shutdown_background();
     Ok(code)
+}
+
+fn runtime() -> Result<Runtime, Error> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| system("wait for events", &error))
 }
 
 fn system(what: &str, error: &dyn std::error::Error) -> Error {
@@ -136,7 +141,7 @@ fn system(what: &str, error: &dyn std::error::Error) -> Error {
 }
 
 /// Reads everything and takes both addresses; finds all mistakes.
-async fn prepare(args: &UpArgs, program: PathBuf) -> Result<Ready, Error> {
+fn prepare(args: &UpArgs, program: PathBuf, aside: &Runtime) -> Result<Ready, Error> {
     let images = Images::new(args.images.clone(), program);
     let mut mistakes: Vec<String> = images.twice().collect();
     let stdin = args.files.iter().filter(|file| file.as_os_str() == "-");
@@ -151,8 +156,8 @@ async fn prepare(args: &UpArgs, program: PathBuf) -> Result<Ready, Error> {
         note(format!("--admin and --listen are both {}", args.admin));
         None
     } else {
-        Admin::bind(args.admin)
-            .await
+        aside
+            .block_on(Admin::bind(args.admin))
             .map_err(|error| note(format!("--admin {error}")))
             .ok()
     };
@@ -180,6 +185,7 @@ fn start(
     args: &UpArgs,
     surroundings: Surroundings,
     ready: Ready,
+    aside: Runtime,
 ) -> Result<(Up, Terminal, Written), Error> {
     let Ready {
         mut control,
@@ -239,7 +245,9 @@ fn start(
         autoscaler: autoscaler.handle(),
     };
     let pages = Routes::standard(gather, is_ready).page("/state", move || sources.page());
-    terminal.say(greeting(&control.hosts().borrow(), addr, admin.addr()));
+    let greeting = greeting(&control.hosts().borrow(), addr, admin.addr());
+    let pages = Pages::start(admin, pages, aside).map_err(failed("start a thread"))?;
+    terminal.say(greeting);
     let announcing = terminal.clone();
     control.announce(move |new| announcing.say(hosts(new, addr)));
     let up = Up {
@@ -252,13 +260,42 @@ fn start(
         activator,
         autoscaler,
         reports,
-        admin,
         pages,
         ready,
         _scraped: scraped,
         _workers: workers,
     };
     Ok((up, terminal, written))
+}
+
+/// The admin listener, on a thread of its own: to write down the figures of a hundred revisions
+/// takes longer than to start a program.
+struct Pages {
+    stop: CancellationToken,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Pages {
+    fn start(admin: Admin, routes: Routes, runtime: Runtime) -> io::Result<Self> {
+        let stop = CancellationToken::new();
+        let (end, ended) = oneshot::channel();
+        let stopped = stop.clone();
+        thread::Builder::new()
+            .name("admin".to_owned())
+            .spawn(move || {
+                runtime.block_on(admin.run(routes, stopped));
+                let _ = end.send(());
+            })?;
+        Ok(Self { stop, ended })
+    }
+
+    /// Answers what is open, and ends.
+    async fn end(self) {
+        self.stop.cancel();
+        if self.ended.await.is_err() {
+            tracing::error!("the admin listener had died");
+        }
+    }
 }
 
 /// A word that no other run on this machine has.
@@ -282,14 +319,13 @@ impl Up {
             activator,
             autoscaler,
             reports,
-            admin,
             pages,
             ready,
             _scraped,
             _workers,
         } = self;
         let stop = CancellationToken::new();
-        let (scaled, watched) = (CancellationToken::new(), CancellationToken::new());
+        let scaled = CancellationToken::new();
         let life = async {
             control
                 .run(&cluster, &sidecars, reloads, stop.clone())
@@ -301,14 +337,13 @@ impl Up {
             let drained = activator.drain(Duration::ZERO, grace).await;
             scaled.cancel();
             cluster.shutdown().await;
-            watched.cancel();
+            pages.end().await;
             drained
         };
         // One task, so that a panic in any of them is the end of all, and not of one unseen.
         let all = async {
             let scaling = autoscaler.run(reports, scaled.clone());
-            let watching = admin.run(pages, watched.clone());
-            let ((), drained, ()) = tokio::join!(scaling, life, watching);
+            let ((), drained) = tokio::join!(scaling, life);
             if let Err(error) = reaper.finish().await {
                 tracing::warn!(%error, "the reaper is lost");
             }

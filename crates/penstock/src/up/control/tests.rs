@@ -16,7 +16,7 @@ fn one_line_says_what_a_changed_file_made_of_it() {
     };
     assert_eq!(
         summary(&changes, true, true, &[id("hello-00002")]),
-        "new default/hello-00002; gone default/old-00001, default/old-00002; traffic changed; \
+        "new default/hello-00002; gone default/old-00001, default/old-00002; routes changed; \
          the autoscaler has new settings; traffic waits for default/hello-00002 to be ready"
     );
 }
