@@ -94,11 +94,12 @@ fn queue_proxy(own: &Path, workers: usize) -> Outcome<Sample> {
     let (port, behind) = (free_port()?, free_port()?);
     let _backend = backend(own, behind)?;
     let mut command = Command::new(own);
-    let ports = [
+    let settings = [
         ("PORT", port.to_string()),
         ("USER_PORT", behind.to_string()),
+        ("WORKERS", workers.to_string()),
     ];
-    let proxy = Running::start(command.arg("sidecar").envs(ports))?;
+    let proxy = Running::start(command.arg("sidecar").envs(settings))?;
     until_open(port)?;
     sample(port, &proxy, None)
 }
