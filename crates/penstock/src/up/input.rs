@@ -96,6 +96,10 @@ impl Input {
                     manifests = all;
                 }
                 Err(refused) => {
+                    // A misspelt field is often why another is missing.
+                    for warning in &refused.warnings {
+                        tracing::warn!("{warning}");
+                    }
                     mistakes.extend(refused.errors.iter().map(Problem::to_string));
                     // The images of the files that can be read are no secret for that.
                     let alone = sources.iter();

@@ -10,9 +10,14 @@
 //!
 //! Requests are carried by worker threads. Control, cluster and autoscaler share the main thread:
 //! from the first request's demand to the start of its program nothing changes threads again.
-//! What may take its time (pages, the terminal) has threads of its own. Where what is: [`input`], [`images`], [`control`], [`desired`],
-//! [`sidecars`], [`state`], [`greeting`], [`terminal`], [`files`]. Here they are put together,
-//! started and ended.
+//! What may take its time (pages, the terminal) has threads of its own.
+//!
+//! - [`input`]: files to what is wanted, with [`images`] for what to run, and all mistakes
+//! - [`control`]: the loop that follows [`files`] and pods; [`desired`] is what it tells the cluster
+//! - [`sidecars`]: the queue-proxies in front of the pods
+//! - [`greeting`], [`terminal`]: standard output; [`pages`], [`state`]: the admin listener
+//!
+//! Here they are put together, started and ended.
 
 mod control;
 mod desired;
@@ -20,6 +25,7 @@ mod files;
 mod greeting;
 mod images;
 mod input;
+mod pages;
 mod sidecars;
 mod state;
 mod terminal;
@@ -29,7 +35,6 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use penstock_activator::{Activator, Handle, Metrics, Running};
@@ -44,7 +49,7 @@ use penstock_runtime::signal::{Second, Stops};
 use penstock_types::demand::Demand;
 use prometheus::Registry;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::UpArgs;
@@ -53,6 +58,7 @@ use files::Reloads;
 use greeting::{greeting, hosts};
 use images::Images;
 use input::Input;
+use pages::Pages;
 use sidecars::Sidecars;
 use state::Sources;
 use terminal::{Terminal, Written};
@@ -266,36 +272,6 @@ fn start(
         _workers: workers,
     };
     Ok((up, terminal, written))
-}
-
-/// The admin listener, on a thread of its own: to write down the figures of a hundred revisions
-/// takes longer than to start a program.
-struct Pages {
-    stop: CancellationToken,
-    ended: oneshot::Receiver<()>,
-}
-
-impl Pages {
-    fn start(admin: Admin, routes: Routes, runtime: Runtime) -> io::Result<Self> {
-        let stop = CancellationToken::new();
-        let (end, ended) = oneshot::channel();
-        let stopped = stop.clone();
-        thread::Builder::new()
-            .name("admin".to_owned())
-            .spawn(move || {
-                runtime.block_on(admin.run(routes, stopped));
-                let _ = end.send(());
-            })?;
-        Ok(Self { stop, ended })
-    }
-
-    /// Answers what is open, and ends.
-    async fn end(self) {
-        self.stop.cancel();
-        if self.ended.await.is_err() {
-            tracing::error!("the admin listener had died");
-        }
-    }
 }
 
 /// A word that no other run on this machine has.
