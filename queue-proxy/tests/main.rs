@@ -4,10 +4,14 @@
 //! the contract is a time limit; then it is short where it has to pass and an hour where not.
 
 mod admission;
+mod drain;
 mod failures;
 mod forwarding;
+mod framing;
 mod interim;
+mod metrics;
 mod probes;
 mod streaming;
+mod timeouts;
 mod upgrades;
 mod world;

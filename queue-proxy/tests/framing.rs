@@ -1,0 +1,213 @@
+//! Requests that are wrong, or mean two things: refused, or made to mean one.
+
+use penstock_testkit::client::{RawClient, raw_http1};
+use penstock_testkit::workload::Workload;
+
+use crate::world::{Container, before, has_line, nobody};
+
+#[tokio::test]
+async fn what_could_be_read_in_two_ways_is_refused() {
+    let proxy = before(nobody().await).start();
+    let table = [
+        (
+            "two lengths",
+            "POST / HTTP/1.1\nHost: a\nContent-Length: 5\nContent-Length: 6\n\nhello!",
+        ),
+        (
+            "a list of lengths",
+            "POST / HTTP/1.1\nHost: a\nContent-Length: 5, 6\n\nhello!",
+        ),
+        (
+            "a signed length",
+            "POST / HTTP/1.1\nHost: a\nContent-Length: +5\n\nhello",
+        ),
+        (
+            "a coding that is not chunked",
+            "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: gzip\n\nhello",
+        ),
+        (
+            "chunked is not the last",
+            "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked, gzip\n\n0\n\n",
+        ),
+        (
+            "chunked in HTTP/1.0",
+            "POST / HTTP/1.0\nHost: a\nTransfer-Encoding: chunked\n\n0\n\n",
+        ),
+        (
+            "space before the colon",
+            "GET / HTTP/1.1\nHost: a\nContent-Length : 5\n\nhello",
+        ),
+        (
+            "a folded line",
+            "GET / HTTP/1.1\nHost: a\nX-A: 1\n folded\n\n",
+        ),
+        (
+            "a header without a name",
+            "GET / HTTP/1.1\nHost: a\n: 5\n\n",
+        ),
+        (
+            "a line without a colon",
+            "GET / HTTP/1.1\nHost: a\nNonsense\n\n",
+        ),
+        (
+            "a control character",
+            "GET / HTTP/1.1\nHost: a\nX-A: a\u{0}b\n\n",
+        ),
+        ("no method", " / HTTP/1.1\nHost: a\n\n"),
+        ("two spaces", "GET  / HTTP/1.1\nHost: a\n\n"),
+        ("a space in the target", "GET /a b HTTP/1.1\nHost: a\n\n"),
+        (
+            "case 114: a version that does not exist",
+            "GET / HTTP/3.0\nHost: a\n\n",
+        ),
+    ];
+    for (case, request) in table {
+        let mut client = RawClient::connect(proxy.addr()).await;
+        client.send(request.replace('\n', "\r\n")).await;
+        let answer = client.read_response().await;
+        assert_eq!(answer.head.status, 400, "{case}");
+        // Whatever follows is not taken for a request.
+        assert!(client.read_to_close().await.is_empty(), "{case}");
+    }
+    let mut client = RawClient::connect(proxy.addr()).await;
+    client
+        .send("GET / HTTP/1.1\r\nHost: a\r\nX-A: a\rB: c\r\n\r\n")
+        .await;
+    assert_eq!(client.read_response().await.head.status, 400, "a bare CR");
+    drop(client);
+    proxy.end().await;
+}
+
+/// All that the container gets of `request`, which ends with its connection.
+async fn all_that_comes(request: &str) -> String {
+    let container = Container::listen().await;
+    let proxy = before(container.addr()).start();
+    let mut client = RawClient::connect(proxy.addr()).await;
+    client.send(request.replace('\n', "\r\n")).await;
+    let mut wire = container.accept().await;
+    let head = wire.head().await;
+    wire.write("HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
+        .await;
+    client.read_response().await;
+    drop(client);
+    let rest = wire.read_to_close().await;
+    drop(wire);
+    proxy.end().await;
+    head + &String::from_utf8(rest).unwrap()
+}
+
+#[tokio::test]
+async fn chunked_wins_over_a_length_and_the_container_gets_one_of_them() {
+    for request in [
+        "POST / HTTP/1.1\nHost: a\nContent-Length: 6\nTransfer-Encoding: chunked\n\n0\n\nGET /smuggled HTTP/1.1\nHost: a\n\n",
+        "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\nContent-Length: 6\n\n0\n\nGET /smuggled HTTP/1.1\nHost: a\n\n",
+    ] {
+        let all = all_that_comes(request).await;
+        assert!(
+            !has_line(&all, "content-length: 6") && !all.contains("smuggled"),
+            "{all}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_length_is_sent_once() {
+    let all =
+        all_that_comes("POST / HTTP/1.1\nHost: a\nContent-Length: 5\nContent-Length: 5\n\nhello")
+            .await;
+    let lengths = all
+        .lines()
+        .filter(|line| line.to_ascii_lowercase().starts_with("content-length"));
+    assert_eq!(lengths.count(), 1, "{all}");
+}
+
+#[tokio::test]
+async fn connection_cannot_name_what_frames_the_message() {
+    let all = all_that_comes(
+        "POST / HTTP/1.1\nHost: a\nConnection: content-length, host\nContent-Length: 5\n\nhello",
+    )
+    .await;
+    assert!(has_line(&all, "host: a"), "{all}");
+    let length = has_line(&all, "content-length: 5");
+    let chunked = has_line(&all, "transfer-encoding: chunked");
+    assert!(length != chunked, "{all}");
+}
+
+#[tokio::test]
+async fn bare_line_feeds_are_made_regular() {
+    let container = Container::listen().await;
+    let proxy = before(container.addr()).start();
+    let mut client = RawClient::connect(proxy.addr()).await;
+    client.send("GET /x HTTP/1.1\nHost: a\nX-A: 1\n\n").await;
+    let mut wire = container.accept().await;
+    let head = wire.head().await;
+    assert!(
+        has_line(&head, "x-a: 1") && head.matches('\n').count() == head.matches("\r\n").count(),
+        "{head:?}"
+    );
+    wire.write("HTTP/1.1 204 No Content\r\n\r\n").await;
+    client.read_response().await;
+    drop(client);
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn case_114_a_head_beyond_a_mebibyte_is_431() {
+    let workload = Workload::start().await;
+    let proxy = before(workload.addr()).start();
+    let mut client = RawClient::connect(proxy.addr()).await;
+    let line = format!("X-A: {}\r\n", "x".repeat(65_000));
+    client
+        .send(format!(
+            "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+            line.repeat(17)
+        ))
+        .await;
+    assert_eq!(client.read_response().await.head.status, 431);
+    // A large one passes.
+    let mut client = RawClient::connect(proxy.addr()).await;
+    client
+        .send(format!(
+            "GET /status/200 HTTP/1.1\r\nHost: a\r\n{}\r\n",
+            line.repeat(5)
+        ))
+        .await;
+    assert_eq!(client.read_response().await.head.status, 200);
+    drop(client);
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let workload = Workload::start().await;
+    let proxy = before(workload.addr()).slots(1).start();
+    let requests = "GET /status/201 HTTP/1.1\nHost: a\n\nPOST /echo HTTP/1.1\nHost: a\nContent-Length: 5\n\nhelloGET /status/202 HTTP/1.1\nHost: a\n\nGET /status/203 HTTP/1.1\nHost: a\nConnection: close\n\n";
+    let mut client = RawClient::connect(proxy.addr()).await;
+    client.send(requests.replace('\n', "\r\n")).await;
+    for (status, body) in [(201, ""), (200, "hello"), (202, ""), (203, "")] {
+        let answer = client.read_response().await;
+        assert_eq!(
+            (answer.head.status, &answer.body[..]),
+            (status, body.as_bytes())
+        );
+    }
+    assert!(client.read_to_close().await.is_empty());
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn what_is_no_http_gets_no_more_than_a_400() {
+    let proxy = before(nobody().await).start();
+    for bytes in [
+        "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\r\n\r\n",
+        "SSH-2.0-x\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+    ] {
+        let all = raw_http1(proxy.addr(), bytes).await;
+        assert!(
+            all.is_empty() || all.starts_with(b"HTTP/1.1 400 "),
+            "{bytes:?} {all:?}"
+        );
+    }
+    proxy.end().await;
+}

@@ -1,0 +1,262 @@
+//! The time limits of a request.
+//!
+//! Unlike the original, a limit that passes once the answer has begun resets the connection (or
+//! the HTTP/2 stream): text appended to an answer would be taken for a part of it.
+
+use std::time::Duration;
+
+use http::Request;
+use http_body_util::BodyExt;
+use penstock_testkit::client::{Client, RawClient, RawResponse, body, empty};
+use penstock_testkit::workload::Workload;
+
+use crate::world::{Container, Make, NEVER, SOON, before};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// What a caller gets when the container takes a request and says nothing.
+async fn of_silence(make: impl FnOnce(Make) -> Make) -> RawResponse {
+    let container = Container::listen().await;
+    let proxy = make(before(container.addr()).slots(1)).start();
+    let mut client = RawClient::connect(proxy.addr()).await;
+    client.send(GET).await;
+    let mut wire = container.accept().await;
+    let answer = client.read_response().await;
+    // The request is over for the container, too.
+    wire.read_to_close().await;
+    drop(client);
+    proxy.end().await;
+    answer
+}
+
+#[tokio::test]
+async fn cases_86_91_and_96_each_limit_before_the_answer_is_504() {
+    let limits: [fn(Make) -> Make; 3] = [
+        |make| make.whole(SOON),
+        |make| make.response_start(SOON),
+        |make| make.idle(SOON),
+    ];
+    for limit in limits {
+        let answer = of_silence(limit).await;
+        assert_eq!(
+            (answer.head.status, &answer.body[..]),
+            (504, &b"request timeout"[..])
+        );
+        assert_eq!(
+            answer.head.header("content-type"),
+            Some("text/plain; charset=utf-8")
+        );
+        assert_eq!(answer.head.header("x-content-type-options"), None);
+        let status = answer.head.header("proxy-status");
+        assert_eq!(
+            status,
+            Some("penstock-queue-proxy; error=http_response_timeout")
+        );
+    }
+}
+
+#[tokio::test]
+async fn case_139_a_whole_limit_of_zero_is_504_for_every_request() {
+    let workload = Workload::start().await;
+    let proxy = before(workload.addr()).whole(Duration::ZERO).start();
+    let mut client = Client::http1(proxy.addr()).await;
+    for _ in 0..2 {
+        let answer = client.get("a", "/hold").await.unwrap();
+        assert_eq!(answer.brief(), (504, "request timeout".to_owned()));
+    }
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn case_87_an_abort_before_a_limit_is_an_abort_and_after_it_changes_nothing() {
+    let container = Container::listen().await;
+    let proxy = before(container.addr()).whole(SOON).start();
+    let mut client = RawClient::connect(proxy.addr()).await;
+    client.send(GET).await;
+    drop(container.accept().await);
+    assert_eq!(client.read_response().await.head.status, 502);
+    client.send(GET).await;
+    let mut wire = container.accept().await;
+    assert_eq!(client.read_response().await.head.status, 504);
+    wire.read_to_close().await;
+    drop((wire, client));
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn cases_85_and_88_a_start_limit_ends_nothing_that_has_begun() {
+    let workload = Workload::start().await;
+    let proxy = before(workload.addr()).response_start(2 * SOON).start();
+    let mut client = Client::http1(proxy.addr()).await;
+    let request = Request::get("/events").body(empty()).unwrap();
+    let answer = client.send(request).await.unwrap();
+    let stream = workload.next_stream().await;
+    tokio::time::sleep(3 * SOON).await;
+    stream.send("hi").await;
+    drop(stream);
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "hi");
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn case_89_writes_keep_the_idle_limit_away() {
+    let workload = Workload::start().await;
+    let idle = Duration::from_millis(1500);
+    let proxy = before(workload.addr()).idle(idle).start();
+    let mut client = Client::http1(proxy.addr()).await;
+    let request = Request::get("/events").body(empty()).unwrap();
+    let answer = client.send(request).await.unwrap();
+    let mut body = answer.into_body();
+    let stream = workload.next_stream().await;
+    let start = tokio::time::Instant::now();
+    while start.elapsed() < 2 * idle {
+        stream.send("x").await;
+        assert_eq!(
+            body.frame().await.unwrap().unwrap().into_data().unwrap(),
+            "x"
+        );
+        tokio::time::sleep(idle / 20).await;
+    }
+    drop(stream);
+    assert!(body.collect().await.unwrap().to_bytes().is_empty());
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn cases_90_92_and_95_a_limit_within_the_answer_resets_it() {
+    let limits: [fn(Make) -> Make; 2] = [|make| make.whole(4 * SOON), |make| make.idle(4 * SOON)];
+    for limit in limits {
+        let workload = Workload::start().await;
+        let proxy = limit(before(workload.addr()).slots(1)).start();
+
+        let mut raw = RawClient::connect(proxy.addr()).await;
+        raw.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let stream = workload.next_stream().await;
+        stream.send("foo").await;
+        // Status and body as far as they came; no end.
+        assert_eq!(raw.read_head().await.status, 200);
+        raw.read_until(b"3\r\nfoo\r\n").await;
+        assert!(raw.read_to_close().await.is_empty());
+        stream.until_gone().await;
+
+        let mut h2 = Client::h2c(proxy.addr()).await;
+        let request = Request::get("/events").body(empty()).unwrap();
+        let mut body = h2.send(request).await.unwrap().into_body();
+        let stream = workload.next_stream().await;
+        stream.send("foo").await;
+        assert_eq!(
+            body.frame().await.unwrap().unwrap().into_data().unwrap(),
+            "foo"
+        );
+        assert!(body.frame().await.unwrap().is_err());
+        stream.until_gone().await;
+        // The HTTP/2 connection goes on.
+        assert_eq!(h2.get("a", "/status/200").await.unwrap().status, 200);
+        drop(h2);
+        proxy.end().await;
+    }
+}
+
+#[tokio::test]
+async fn case_97_the_status_of_an_answer_that_began_in_time_stays() {
+    let container = Container::listen().await;
+    let proxy = before(container.addr()).whole(4 * SOON).start();
+    let mut client = RawClient::connect(proxy.addr()).await;
+    client.send(GET).await;
+    let mut wire = container.accept().await;
+    wire.head().await;
+    wire.write("HTTP/1.1 200 OK\r\ncontent-length: 200\r\n\r\npartial")
+        .await;
+    let answer = client.read_response().await;
+    assert_eq!(
+        (answer.head.status, &answer.body[..], answer.complete),
+        (200, &b"partial"[..], false)
+    );
+    wire.read_to_close().await;
+    drop(client);
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn case_99_a_slow_upload_is_no_progress_of_the_answer() {
+    let container = Container::listen().await;
+    let proxy = before(container.addr()).idle(SOON).start();
+    let mut client = RawClient::connect(proxy.addr()).await;
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nhello")
+        .await;
+    let mut wire = container.accept().await;
+    wire.read_until("hello").await;
+    // The answer does not wait for the rest of the upload.
+    let answer = client.read_response().await;
+    assert_eq!(
+        (answer.head.status, &answer.body[..]),
+        (504, &b"request timeout"[..])
+    );
+    wire.read_to_close().await;
+    drop(client);
+    proxy.end().await;
+}
+
+/// A caller that takes nothing of a large answer does not keep the container past the limit.
+async fn of_a_caller_that_does_not_read(h2: bool) {
+    let workload = Workload::start().await;
+    let proxy = before(workload.addr()).slots(1).whole(4 * SOON).start();
+    let large = body(vec![b'x'; 20_000_000]);
+    let request = Request::post("/echo").body(large).unwrap();
+    let mut raw = RawClient::connect(proxy.addr()).await;
+    let mut client = Client::h2c(proxy.addr()).await;
+    let unread = if h2 {
+        Some(client.send(request).await.unwrap())
+    } else {
+        raw.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let stream = workload.next_stream().await;
+        let sending = async {
+            loop {
+                stream.send(vec![b'x'; 1_000_000]).await;
+            }
+        };
+        tokio::select! {
+            () = sending => {}
+            () = stream.until_gone() => {}
+        }
+        None
+    };
+    // The slot is free again: the next request gets it.
+    let mut next = Client::http1(proxy.addr()).await;
+    loop {
+        match next.get("a", "/status/204").await.unwrap().status.as_u16() {
+            204 => break,
+            504 => {}
+            other => panic!("{other}"),
+        }
+    }
+    drop((unread, client, raw, next));
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn a_caller_that_does_not_read_loses_its_slot_at_the_whole_limit() {
+    of_a_caller_that_does_not_read(false).await;
+}
+
+#[tokio::test]
+async fn a_caller_that_does_not_read_its_stream_loses_its_slot_at_the_whole_limit() {
+    of_a_caller_that_does_not_read(true).await;
+}
+
+#[tokio::test]
+async fn limits_of_one_request_do_not_reach_the_next() {
+    let workload = Workload::start().await;
+    let proxy = before(workload.addr())
+        .whole(4 * SOON)
+        .response_start(NEVER)
+        .start();
+    let mut client = Client::http1(proxy.addr()).await;
+    assert_eq!(client.get("a", "/status/200").await.unwrap().status, 200);
+    // The connection idles past the limit of the request that it carried.
+    tokio::time::sleep(6 * SOON).await;
+    assert_eq!(client.get("a", "/status/200").await.unwrap().status, 200);
+    drop(client);
+    proxy.end().await;
+}
