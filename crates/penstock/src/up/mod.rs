@@ -22,6 +22,8 @@
 mod control;
 mod desired;
 mod files;
+#[cfg(test)]
+mod folder;
 mod greeting;
 mod images;
 mod input;

@@ -1,53 +1,7 @@
 //! Files in, wanted things or sentences out.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use super::*;
-
-const HELLO: &str = "\
-apiVersion: serving.knative.dev/v1
-kind: Service
-metadata:
-  name: hello
-spec:
-  template:
-    spec:
-      containers:
-        - image: ghcr.io/knative/helloworld-go
-";
-
-/// A folder of its own, gone with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("penstock-input-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    }
-
-    /// `sentences` without the path of the folder.
-    fn relative(&self, sentences: Vec<String>) -> Vec<String> {
-        let folder = format!("{}/", self.0.display());
-        let cut = |sentence: String| sentence.replace(&folder, "");
-        sentences.into_iter().map(cut).collect()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use crate::up::folder::{Folder, HELLO};
 
 fn input(files: &[PathBuf], config: Option<&PathBuf>) -> Input {
     let images = Images::new(Vec::new(), PathBuf::from("/bin/penstock"));
