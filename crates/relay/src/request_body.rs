@@ -32,7 +32,11 @@ pub struct RequestBody {
 enum Source {
     Empty,
     Once(Incoming),
-    Kept { kept: Arc<Mutex<Kept>>, next: usize },
+    Kept {
+        kept: Arc<Mutex<Kept>>,
+        attempt: u64,
+        next: usize,
+    },
 }
 
 impl RequestBody {
@@ -93,6 +97,8 @@ struct Kept {
     spilled: bool,
     trailers: Option<HeaderMap>,
     ended: bool,
+    /// Number of the latest attempt, the only one that reads.
+    attempt: u64,
 }
 
 impl Replay {
@@ -107,20 +113,32 @@ impl Replay {
                 spilled: false,
                 trailers: None,
                 ended: false,
+                attempt: 0,
             }))
         }))
     }
 
+    /// Whether there is a body at all.
+    pub fn has_body(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The body for one attempt, from its beginning; `None` once more than the limit was read.
-    /// The body of an earlier attempt must be gone.
+    /// For the body of an earlier attempt, which an HTTP/2 connection may hold for a while, it is
+    /// over: what is read then is for the new one.
     pub fn attempt(&self) -> Option<RequestBody> {
         let Some(kept) = &self.0 else {
             return Some(RequestBody::empty());
         };
-        let spilled = kept.lock().unwrap_or_else(PoisonError::into_inner).spilled;
-        (!spilled).then(|| RequestBody {
+        let mut now = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.spilled {
+            return None;
+        }
+        now.attempt += 1;
+        Some(RequestBody {
             source: Source::Kept {
                 kept: Arc::clone(kept),
+                attempt: now.attempt,
                 next: 0,
             },
             wait: None,
@@ -190,10 +208,17 @@ impl Body for RequestBody {
         match &mut self.source {
             Source::Empty => Poll::Ready(None),
             Source::Once(body) => Pin::new(body).poll_frame(cx),
-            Source::Kept { kept, next } => kept
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .poll_frame(next, cx),
+            Source::Kept {
+                kept,
+                attempt,
+                next,
+            } => {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                if *attempt != kept.attempt {
+                    return Poll::Ready(None);
+                }
+                kept.poll_frame(next, cx)
+            }
         }
     }
 
