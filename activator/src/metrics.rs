@@ -37,8 +37,8 @@ const OF_REVISION: [&str; 4] = [
 /// The series of one activator. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    server: HttpSeries,
-    client: HttpSeries,
+    pub(crate) server: HttpSeries,
+    pub(crate) client: HttpSeries,
     concurrency: GaugeVec,
     queued: IntGaugeVec,
     active: IntGaugeVec,
@@ -281,7 +281,9 @@ impl Measured {
     }
 }
 
-fn further<'a, 'b>(labels: &'b Option<[(&'static str, &'a str); 4]>) -> &'b [(&'static str, &'a str)] {
+fn further<'a, 'b>(
+    labels: &'b Option<[(&'static str, &'a str); 4]>,
+) -> &'b [(&'static str, &'a str)] {
     labels.as_ref().map_or(&[], |labels| &labels[..])
 }
 
@@ -297,6 +299,9 @@ impl Drop for Measured {
         let outcome = Outcome::Status(self.status.unwrap_or(gone));
         let host = self.host.as_ref().and_then(|host| host.to_str().ok());
         let server = self.labels(outcome, Peer::Host(host.unwrap_or("")), further);
-        self.shared.metrics.server.observe(server, self.seen(self.arrived));
+        self.shared
+            .metrics
+            .server
+            .observe(server, self.seen(self.arrived));
     }
 }

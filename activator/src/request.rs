@@ -21,7 +21,7 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use penstock_gate::Slot;
+use penstock_gate::{Admit, Slot};
 use penstock_relay::body::{Body, BodyError, Guard, Relayed};
 use penstock_relay::deadline::{Limits, TooLate};
 use penstock_relay::forward::{ForwardError, Outgoing, Relay};
@@ -195,7 +195,10 @@ impl App {
     ) -> Result<(Response<Relayed>, Active), RequestError> {
         let mut active = match revision.gate.try_admit() {
             Some(slot) => Active::new(slot, revision),
-            None => self.wait(revision, revision.gate.admit()).await?,
+            None => {
+                let admit = revision.gate.admit();
+                self.wait(revision, admit, replay, caller).await?
+            }
         };
         loop {
             let place = active.slot.place().clone();
@@ -229,16 +232,21 @@ impl App {
             }
             measured.attempt_is_over();
             self.set_aside(revision, place);
-            active = self.wait(revision, active.slot.elsewhere()).await?;
+            let admit = active.slot.elsewhere();
+            active = self.wait(revision, admit, replay, caller).await?;
         }
     }
 
     async fn wait(
         &self,
         revision: &Arc<Entry>,
-        admit: impl Future<Output = Result<Slot<Place>, penstock_gate::Full>>,
+        admit: Admit<Place>,
+        replay: &Replay,
+        caller: &Caller,
     ) -> Result<Active, RequestError> {
         let _waiting = Counted::new(&revision.gauges.queued);
+        // Nobody reads the body meanwhile, and with it that the caller has left.
+        let _noticing = replay.has_body().then(|| caller.notice_leaving());
         if !revision.gate.has_places() {
             self.urge(revision, false);
         }

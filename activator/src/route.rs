@@ -51,9 +51,7 @@ impl Rules {
         ) {
             return Ok(Cow::Owned(RevisionId::new(namespace, name)));
         }
-        let host = host
-            .and_then(|host| host.to_str().ok())
-            .unwrap_or("");
+        let host = host.and_then(|host| host.to_str().ok()).unwrap_or("");
         if let Some(route) = routed(host, snapshot) {
             return match &route.split {
                 Some(split) => Ok(Cow::Borrowed(split.pick())),
@@ -144,7 +142,11 @@ mod tests {
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
         rules
-            .find(&head, penstock_relay::headers::host(&head).as_ref(), &snapshot())
+            .find(
+                &head,
+                penstock_relay::headers::host(&head).as_ref(),
+                &snapshot(),
+            )
             .map(|revision| revision.to_string())
             .map_err(|error| error.to_string())
     }

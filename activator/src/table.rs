@@ -171,3 +171,6 @@ fn addresses(snapshot: &Snapshot) -> HashSet<SocketAddr> {
         .flat_map(|revision| revision.pods.iter().map(|pod| pod.addr))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

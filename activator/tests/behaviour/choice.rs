@@ -153,7 +153,9 @@ async fn case_120_pods_come_and_go_under_load_and_no_request_fails() {
         let now = [round % 4, (round + 1 + round / 4) % 4];
         let mut now: Vec<_> = now.iter().map(|at| pods[*at].addr()).collect();
         now.dedup();
-        stage.cluster.set_pods(&hello_id(), now.into_iter().map(pod));
+        stage
+            .cluster
+            .set_pods(&hello_id(), now.into_iter().map(pod));
     }
     for caller in callers {
         within(caller).await.unwrap();

@@ -33,8 +33,16 @@ async fn case_91_the_first_request_of_each_revision_is_told_at_once_with_who_wai
         callers.push(tokio::spawn(async move { client.get(&host, "/").await }));
     }
     while told.len() < 2 {
-        for report in stage.batch().await.into_iter().filter(|report| report.first) {
-            assert_eq!((report.average_concurrency, report.request_count), (1.0, 1.0));
+        for report in stage
+            .batch()
+            .await
+            .into_iter()
+            .filter(|report| report.first)
+        {
+            assert_eq!(
+                (report.average_concurrency, report.request_count),
+                (1.0, 1.0)
+            );
             assert_eq!((report.waiting, report.in_flight), (1, 0));
             assert!(told.insert(report.revision), "told twice");
         }
@@ -105,7 +113,10 @@ async fn cases_92_to_98_while_a_request_waits_it_is_reported_and_zeros_end_it() 
     while last.average_concurrency > 0.0 {
         last = stage.report().await;
     }
-    assert_eq!((last.request_count, last.waiting, last.in_flight), (0.0, 0, 0));
+    assert_eq!(
+        (last.request_count, last.waiting, last.in_flight),
+        (0.0, 0, 0)
+    );
     stage.until_untracked().await;
 
     // Tracked no more, the next one is a first one again, also beside a pod.
@@ -117,12 +128,26 @@ async fn cases_92_to_98_while_a_request_waits_it_is_reported_and_zeros_end_it() 
 #[tokio::test]
 async fn a_caller_that_leaves_while_it_waits_is_out_of_the_line_at_once() {
     let stage = Stage::new([hello().build()]);
-    let mut client = RawClient::connect(stage.addr).await;
-    client
-        .send(format!("GET / HTTP/1.1\r\nhost: {HOST}\r\n\r\n"))
-        .await;
-    stage.until_load(1, 0).await;
-    drop(client);
+    // Also one whose body nobody has read, and one whose body is still to come.
+    for rest in [
+        "\r\n",
+        "content-length: 4\r\n\r\nbody",
+        "content-length: 4\r\n\r\n",
+    ] {
+        let mut client = RawClient::connect(stage.addr).await;
+        client
+            .send(format!("POST / HTTP/1.1\r\nhost: {HOST}\r\n{rest}"))
+            .await;
+        stage.until_load(1, 0).await;
+        drop(client);
+        stage.until_idle().await;
+    }
+    // A stream that is given up leaves the others of its connection alone.
+    let mut client = Client::h2c(stage.addr).await;
+    tokio::select! {
+        _ = client.get(HOST, "/") => panic!("there is no pod"),
+        () = stage.until_load(1, 0) => {}
+    }
     stage.until_idle().await;
     stage.until_untracked().await;
     stage.end().await;
@@ -172,9 +197,8 @@ async fn every_way_of_ending_takes_a_request_out_of_the_demand() {
     // An answer, with a body, with none, and an upgrade that the caller ends.
     assert_eq!(stage.get("/").await.status, 200);
     assert_eq!(stage.get("/status/204").await.status, 204);
-    let upgrade = format!(
-        "GET / HTTP/1.1\r\nhost: {HOST}\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n"
-    );
+    let upgrade =
+        format!("GET / HTTP/1.1\r\nhost: {HOST}\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
     let mut client = RawClient::connect(stage.addr).await;
     client.send(&upgrade).await;
     assert_eq!(client.read_head().await.status, 101);

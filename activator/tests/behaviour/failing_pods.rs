@@ -22,7 +22,10 @@ async fn a_pod_that_refuses_connections_is_set_aside_and_another_answers() {
     for concurrency in [0, 1, 10] {
         let well = Workload::start().await;
         let revision = hello().concurrency(concurrency);
-        let revision = revision.pod(closed_port()).pod(well.addr()).pod(closed_port());
+        let revision = revision
+            .pod(closed_port())
+            .pod(well.addr())
+            .pod(closed_port());
         let stage = Stage::new([revision.build()]);
         let mut client = stage.client().await;
         for _ in 0..20 {
@@ -196,7 +199,11 @@ async fn many_waiting_requests_ask_a_refusing_pod_once_in_a_while_each() {
         // A pod is set aside for 250 ms; those already on their way to it may still ask.
         let rounds = start.elapsed().as_millis() / 250 + 2;
         let most = u128::from(callers) * rounds;
-        assert!(u128::from(asked) <= most, "{asked} in {:?}", start.elapsed());
+        assert!(
+            u128::from(asked) <= most,
+            "{asked} in {:?}",
+            start.elapsed()
+        );
     }
     let well = Workload::start().await;
     stage.cluster.set_pods(&hello_id(), [pod(well.addr())]);

@@ -93,7 +93,9 @@ async fn case_15_one_more_than_may_wait_is_refused_and_the_others_are_served() {
     let text = "pending request queue full\n".to_owned();
     assert_eq!(refused.brief(), (503, text));
     let pod = Workload::start().await;
-    stage.cluster.start_pod(&crate::stage::hello_id(), pod.addr());
+    stage
+        .cluster
+        .start_pod(&crate::stage::hello_id(), pod.addr());
     for answer in waiting {
         assert_eq!(answer.await.unwrap().status, 200);
     }

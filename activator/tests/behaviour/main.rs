@@ -3,6 +3,11 @@
 //! Numbers in names of tests are those of the cases in spec/activator.md §11.
 
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test whose world fails has failed"
+)]
 
 mod chain;
 mod choice;

@@ -8,12 +8,14 @@ use penstock_testkit::workload::{Seen, Workload};
 
 use crate::stage::{HOST, Stage, hello, request, within};
 
+type Headers = &'static [(&'static str, &'static str)];
+
 #[tokio::test]
 async fn cases_5_to_11_what_is_answered_here_and_what_reaches_the_pod() {
     let pod = Workload::start().await;
     let stage = Stage::new([hello().pod(pod.addr()).build()]);
     let mut client = stage.client().await;
-    let table: [(&[(&str, &str)], u16, &str); 7] = [
+    let table: [(Headers, u16, &str); 7] = [
         (&[("k-network-probe", "activator")], 200, "activator"),
         (
             &[("k-network-probe", "queue")],
@@ -94,6 +96,10 @@ async fn case_10_kubelet_probes_fail_while_the_process_drains_and_requests_are_s
     })
     .await;
     assert_eq!(late.get(HOST, "/").await.unwrap().status, 200);
-    assert_eq!(crate::stage::get(addr, "/").await.status, 200, "a new connection");
+    assert_eq!(
+        crate::stage::get(addr, "/").await.status,
+        200,
+        "a new connection"
+    );
     draining.abort();
 }

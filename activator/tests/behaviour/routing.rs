@@ -46,12 +46,10 @@ async fn cases_4_and_64_an_unknown_revision_is_404_in_the_words_of_the_contract(
         ]))
         .await
         .unwrap();
-    let text = "Error getting active endpoint: revision.serving.knative.dev \"fooname\" not found\n";
+    let text =
+        "Error getting active endpoint: revision.serving.knative.dev \"fooname\" not found\n";
     assert_eq!(answer.brief(), (404, text.to_owned()));
-    assert_eq!(
-        answer.headers["content-type"],
-        "text/plain; charset=utf-8"
-    );
+    assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8");
     assert_eq!(answer.headers["x-content-type-options"], "nosniff");
 
     stage.cluster.remove(&hello_id());
@@ -75,7 +73,9 @@ async fn an_unknown_host_is_told_and_a_gateway_for_itself_lists_the_known_ones()
             list_hosts,
             ..Options::default()
         });
-        stage.cluster.route("hello.default.example.com", &hello_id());
+        stage
+            .cluster
+            .route("hello.default.example.com", &hello_id());
         stage.cluster.route("bye.default.example.com", &hello_id());
         let mut client = stage.client().await;
         let expected = if list_hosts {

@@ -145,7 +145,10 @@ impl Stage {
 
     /// Waits until the activator has taken the pods of [`hello`] at these addresses, in order.
     pub(crate) async fn until_pods(&self, pods: &[SocketAddr]) {
-        let mut names: Vec<_> = pods.iter().map(|pod| format!("pod-{}", pod.port())).collect();
+        let mut names: Vec<_> = pods
+            .iter()
+            .map(|pod| format!("pod-{}", pod.port()))
+            .collect();
         names.sort();
         until(|| {
             let load = self.load().map(|load| load.pods).unwrap_or_default();

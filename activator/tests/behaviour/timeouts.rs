@@ -31,7 +31,9 @@ async fn a_revision_whose_pods_never_come_is_504_at_its_limit_and_others_are_unh
     let late = stage.getting("/");
     stage.until_load(1, 0).await;
     let mut client = stage.client().await;
-    let other = client.get("well-00001.default.svc.cluster.local", "/").await;
+    let other = client
+        .get("well-00001.default.svc.cluster.local", "/")
+        .await;
     assert_eq!(other.unwrap().status, 200);
     let late = within(late).await.unwrap();
     assert_eq!(late.brief(), (504, "activator request timeout".to_owned()));
@@ -143,8 +145,8 @@ async fn a_caller_that_does_not_send_its_body_to_the_end_is_504_too() {
 async fn tunnels_end_at_the_limit_of_the_whole_request() {
     let pod = Workload::start().await;
     let limits = whole(Duration::from_secs(1));
-    let stage = Bound::before([hello().timeouts(limits).pod(pod.addr()).build()])
-        .start(Options::default());
+    let stage =
+        Bound::before([hello().timeouts(limits).pod(pod.addr()).build()]).start(Options::default());
     let mut client = RawClient::connect(stage.addr).await;
     client
         .send(format!(

@@ -304,3 +304,41 @@ fn a_registry_takes_each_side_once() {
     let bad = HttpSeries::register(&Registry::new(), HTTP_SCOPE, Side::Server, &[("a b", "c")]);
     assert!(bad.is_err());
 }
+
+#[test]
+fn forgotten_series_make_room_and_begin_anew() {
+    let (series, gather) = series(Side::Client, &[]);
+    let name = "http_client_request_duration_seconds";
+    let of = |revision| [("kn_revision_name", revision)];
+    let (old, new) = (of("old"), of("new"));
+    let at = |port, further| HttpLabels {
+        peer: Peer::Addr(([10, 0, 0, 1], port).into()),
+        ..labels("", further)
+    };
+    for port in 1..MAX_LABEL_SETS as u16 {
+        let further = if port % 2 == 0 { &old } else { &new };
+        series.observe(at(port, further), SEEN);
+    }
+    series.observe(at(5000, &new), SEEN);
+    assert!(
+        counts(&gather, name)
+            .iter()
+            .any(|set| set.contains("overflow"))
+    );
+
+    // One by its address, also where the port is the usual one; the others by a label.
+    series.forget(|addr, _| addr == Some(([10, 0, 0, 1], 80).into()));
+    series.forget(|_, further| further.iter().any(|(_, value)| &**value == "old"));
+    series.forget(|_, _| false);
+    assert_eq!(
+        counts(&gather, name).len(),
+        1000 + 1,
+        "the odd ones and the overflow"
+    );
+    series.observe(at(80, &old), SEEN);
+    series.observe(at(80, &old), SEEN);
+    let sets = counts(&gather, name);
+    let again: Vec<_> = sets.iter().filter(|set| set.contains("\"old\"")).collect();
+    assert_eq!(again.len(), 1);
+    assert!(again[0].ends_with(" 2"), "{again:?}");
+}
