@@ -30,7 +30,16 @@ mod harness;
 mod architecture;
 mod change;
 mod hello;
+mod input;
+mod mistakes;
+mod probes;
+mod prometheus;
+mod protocols;
+mod rolling;
 mod scale;
+mod scaling_log;
+mod stop;
+mod trouble;
 
 use std::process::ExitCode;
 
@@ -40,7 +49,16 @@ fn main() -> ExitCode {
         architecture::tests(),
         change::tests(),
         hello::tests(),
+        input::tests(),
+        mistakes::tests(),
+        probes::tests(),
+        prometheus::tests(),
+        protocols::tests(),
+        rolling::tests(),
         scale::tests(),
+        scaling_log::tests(),
+        stop::tests(),
+        trouble::tests(),
     ];
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
 }

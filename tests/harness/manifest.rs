@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::{Folder, program_file};
+
 /// A Service. Its fields are flow YAML, put in where they belong.
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
@@ -42,6 +44,16 @@ impl Service {
     /// One that runs a line of shell. Its `$$` is a `$` of the shell.
     pub(crate) fn shell(name: &str, line: &str) -> Self {
         Self::command(name, &["sh", "-c", line])
+    }
+
+    /// One that runs `programs/fragile.py` in `folder`.
+    pub(crate) fn fragile(name: &str, folder: &Folder) -> Self {
+        Self::command(name, &["python3", &program_file("fragile.py")]).within(folder)
+    }
+
+    /// Has its program started in `folder`.
+    pub(crate) fn within(self, folder: &Folder) -> Self {
+        self.container(&format!("workingDir: {}", folder.path().display()))
     }
 
     /// An annotation of the template, without its prefix.

@@ -22,10 +22,9 @@ pub(crate) use ask::{Gateway, Load};
 pub(crate) use folder::{Folder, program_file};
 pub(crate) use manifest::Service;
 pub(crate) use output::{Output, Stream};
-pub(crate) use process::{is_there, ppid, until_gone};
 pub(crate) use register::{plain_tests, run, tests, trial};
-pub(crate) use state::State;
-pub(crate) use up::{Options, Up, penstock};
+use state::State;
+pub(crate) use up::{Options, Up, penstock, refused};
 
 use std::time::Duration;
 

@@ -10,7 +10,10 @@ use super::until;
 /// A process that belongs to a test.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
+    /// For whoever reads of one that was left.
+    #[expect(dead_code, reason = "read by `Debug`")]
     pub(crate) pid: i32,
+    /// Its words, with a blank after each.
     pub(crate) command: String,
 }
 
@@ -30,32 +33,14 @@ pub(super) fn with_variable(variable: &str) -> Vec<Seen> {
     .collect()
 }
 
-/// Whether there is a process `pid` that still runs.
-pub(crate) fn is_there(pid: i32) -> bool {
-    status(pid).is_some_and(|(state, _)| state != 'Z' && state != 'X')
-}
-
-/// The parent of a process.
-pub(crate) fn ppid(pid: i32) -> Option<i32> {
-    status(pid).map(|(_, parent)| parent)
-}
-
-/// Waits until `pid` does not run any more. It may be nobody's child here.
-pub(crate) async fn until_gone(pid: i32) {
-    until(&format!("the end of process {pid}"), async || {
-        (!is_there(pid)).then_some(())
-    })
-    .await;
-}
-
 /// Stops a process where it is, and waits until it stands.
 pub(super) async fn freeze(pid: i32) {
     signal(pid, Signal::STOP);
     until("SIGSTOP", async || {
         // Each thread stops on its own.
         let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
-        let mut states = tasks.filter_map(|task| of_stat(&task.ok()?.path()));
-        states.all(|(state, _)| state == 'T').then_some(())
+        let mut states = tasks.filter_map(|task| state(&task.ok()?.path()));
+        states.all(|state| state == 'T').then_some(())
     })
     .await;
 }
@@ -65,16 +50,10 @@ pub(super) fn signal(pid: i32, signal: Signal) {
     kill_process(pid, signal).unwrap();
 }
 
-fn status(pid: i32) -> Option<(char, i32)> {
-    of_stat(Path::new(&format!("/proc/{pid}")))
-}
-
-/// State and parent.
-fn of_stat(process: &Path) -> Option<(char, i32)> {
+/// One letter, of a process or of one of its threads.
+fn state(process: &Path) -> Option<char> {
     let stat = fs::read_to_string(process.join("stat")).ok()?;
     // The name before may contain anything, so it is the last bracket that counts.
     let (_, rest) = stat.rsplit_once(") ")?;
-    let mut words = rest.split(' ');
-    let state = words.next()?.chars().next()?;
-    Some((state, words.next()?.parse().ok()?))
+    rest.chars().next()
 }

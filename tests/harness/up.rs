@@ -86,10 +86,6 @@ impl Up {
         self.folder.write("services.yaml", &documents(services));
     }
 
-    pub(crate) fn folder(&self) -> &Folder {
-        &self.folder
-    }
-
     /// A page of the admin listener.
     pub(crate) async fn page(&self, path: &str) -> Answer {
         let mut client = Client::http1(self.admin).await;
@@ -236,10 +232,10 @@ pub(crate) fn penstock() -> &'static Path {
         let output = cargo.stderr(Stdio::inherit()).output().unwrap();
         assert!(output.status.success(), "penstock was not built");
         let messages = String::from_utf8(output.stdout).unwrap();
-        let paths = messages.lines().filter_map(|line| {
+        let mut paths = messages.lines().filter_map(|line| {
             let message: Value = serde_json::from_str(line).ok()?;
             Some(PathBuf::from(message["executable"].as_str()?))
         });
-        paths.last().expect("cargo said where it put the program")
+        paths.next().expect("cargo said where it put the program")
     })
 }

@@ -1,6 +1,7 @@
 """A server whose health is decided by files in its working directory.
 
 GET /crash   ends the process once `crash` is there, without an answer
+GET /wait    200 once `go` is there, and not before
 GET /ready   200 once `ready` is there, 503 before
 GET /alive   500 once `sick` is there, 200 before
 GET /        which process this is
@@ -11,15 +12,22 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
+def until(name):
+    while not os.path.exists(name):
+        time.sleep(0.01)
+
+
 class Fragile(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
         if self.path == "/crash":
-            while not os.path.exists("crash"):
-                time.sleep(0.01)
+            until("crash")
             os.remove("crash")
             os._exit(1)
+        elif self.path == "/wait":
+            until("go")
+            self.answer(200, "gone\n")
         elif self.path == "/ready":
             self.answer(200 if os.path.exists("ready") else 503, "")
         elif self.path == "/alive":
