@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use http::Request;
 use http_body_util::BodyExt;
-use penstock_testkit::client::{Client, RawClient, RawResponse, body, empty};
-use penstock_testkit::workload::Workload;
+use penstock_testkit::client::{Client, RawClient, RawResponse, empty};
+use penstock_testkit::workload::{RawWorkload, Turn, Workload};
 
-use crate::world::{Container, Make, NEVER, SOON, before};
+use crate::world::{Container, Make, NEVER, Proxy, SOON, before};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -198,51 +198,49 @@ async fn case_99_a_slow_upload_is_no_progress_of_the_answer() {
     proxy.end().await;
 }
 
-/// A caller that takes nothing of a large answer does not keep the container past the limit.
-async fn of_a_caller_that_does_not_read(h2: bool) {
-    let workload = Workload::start().await;
-    let proxy = before(workload.addr()).slots(1).whole(4 * SOON).start();
-    let large = body(vec![b'x'; 20_000_000]);
-    let request = Request::post("/echo").body(large).unwrap();
-    let mut raw = RawClient::connect(proxy.addr()).await;
-    let mut client = Client::h2c(proxy.addr()).await;
-    let unread = if h2 {
-        Some(client.send(request).await.unwrap())
-    } else {
-        raw.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        let stream = workload.next_stream().await;
-        let sending = async {
-            loop {
-                stream.send(vec![b'x'; 1_000_000]).await;
-            }
-        };
-        tokio::select! {
-            () = sending => {}
-            () = stream.until_gone() => {}
-        }
-        None
-    };
-    // The slot is free again: the next request gets it.
-    let mut next = Client::http1(proxy.addr()).await;
-    loop {
-        match next.get("a", "/status/204").await.unwrap().status.as_u16() {
-            204 => break,
-            504 => {}
-            other => panic!("{other}"),
-        }
-    }
-    drop((unread, client, raw, next));
-    proxy.end().await;
+/// The one request inside ends although nobody takes its answer; the next gets the slot.
+async fn until_the_slot_is_free(proxy: &Proxy) {
+    let ended = "kn_serving_invocation_duration_seconds_count";
+    proxy.until_value(ended, &[], 1.0).await;
+    let mut next = RawClient::connect(proxy.addr()).await;
+    next.send(GET).await;
+    assert_eq!(next.read_head().await.status, 200);
 }
 
 #[tokio::test]
 async fn a_caller_that_does_not_read_loses_its_slot_at_the_whole_limit() {
-    of_a_caller_that_does_not_read(false).await;
+    let large = "x".repeat(20_000_000);
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{large}",
+        large.len()
+    );
+    let raw = RawWorkload::start([Turn::write(answer)]).await;
+    let proxy = before(raw.addr()).slots(1).whole(4 * SOON).start();
+    let mut client = RawClient::connect(proxy.addr()).await;
+    client.send(GET).await;
+    assert_eq!(client.read_head().await.status, 200);
+    until_the_slot_is_free(&proxy).await;
+    assert!(client.read_to_close().await.len() < large.len());
+    proxy.end().await;
 }
 
 #[tokio::test]
 async fn a_caller_that_does_not_read_its_stream_loses_its_slot_at_the_whole_limit() {
-    of_a_caller_that_does_not_read(true).await;
+    let workload = Workload::start().await;
+    let proxy = before(workload.addr()).slots(1).whole(4 * SOON).start();
+    let mut client = Client::h2c(proxy.addr()).await;
+    let request = Request::get("/events").body(empty()).unwrap();
+    let unread = client.send(request).await.unwrap();
+    let stream = workload.next_stream().await;
+    // More than all windows on the way together.
+    for _ in 0..16 {
+        stream.send(vec![b'x'; 2_000_000]).await;
+    }
+    stream.until_gone().await;
+    until_the_slot_is_free(&proxy).await;
+    assert!(unread.into_body().collect().await.is_err());
+    drop(client);
+    proxy.end().await;
 }
 
 #[tokio::test]
