@@ -21,7 +21,8 @@
 //! after its first full second.
 //!
 //! **Up**, at once: to the need, if something waits and the need is above the pods wanted, or
-//! if it is [`BAND`] above them. A load that stays inside the band is followed once per stable
+//! if it is [`BAND`] above them. For [`COMPLETE`] after such a raise the band is only [`DRIFT`]: the
+//! second that showed a step was not all after it. A load that stays inside the band is followed once per stable
 //! window, from the mean of that window, if it is [`DRIFT`] above the pods.
 //!
 //! **Down**: to the highest of the need now, the needs of the last [`HOLD`] (a quarter of the stable
@@ -44,6 +45,7 @@
 //! |---|---|---|
 //! | [`BAND`] | 10% | above the ±3% of a measured steady load; a step of x1.3 is well outside |
 //! | [`DRIFT`] | 2% | the mean of a window of 60 noisy seconds is good to about 1% |
+//! | [`COMPLETE`] | 3 s | the first second after a step is a mixed one; two more may come late |
 //! | [`BELIEVED`] | x2 | the largest step that has to be followed from one full second |
 //! | [`HOLD`] | 15 s | longer than a pod takes to start, and than the gaps of a load that would pay for new starts after each |
 //! | [`PACE`] | 1/10 | 6 s of 60: a peak halves (rate 2) in each, and is gone long before a whole window is over |
@@ -69,6 +71,8 @@ pub use why::{Clip, Decision, Mode};
 pub const BAND: f64 = 0.1;
 /// Part of the wanted pods by which the mean of a whole stable window may be above them.
 pub const DRIFT: f64 = 0.02;
+/// Time after a raise in which the rest of the same rise is followed.
+pub const COMPLETE: Duration = Duration::from_secs(3);
 /// Growth from one second to the next that is believed to stay.
 pub const BELIEVED: f64 = 2.0;
 /// Time for which a need keeps its pods, if a quarter of the stable window is not shorter.
@@ -332,7 +336,9 @@ impl Decider {
             return Decision::new(up(need), Mode::Burst, figure, self.full())
                 .with_requests(waiting, in_flight);
         }
-        if lacks_slots || followed || self.pods > 0 && need > pods * (1.0 + BAND) {
+        let rising = self.raised > self.born && now.saturating_sub(self.raised) <= COMPLETE;
+        let band = if rising { DRIFT } else { BAND };
+        if lacks_slots || followed || self.pods > 0 && need > pods * (1.0 + band) {
             return Decision::new(up(need), Mode::Rise, self.steady, target);
         }
 

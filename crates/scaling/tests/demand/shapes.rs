@@ -264,6 +264,16 @@ fn a_step_is_followed_within_two_seconds_and_costs_little_more_than_knowing_it()
 }
 
 #[test]
+fn a_step_whose_first_second_is_a_mixed_one_is_followed_to_its_end() {
+    let before = std::iter::repeat_n(20.0, 100);
+    let run = at_ten_slots(before.chain([26.7]).chain(std::iter::repeat_n(30.0, 100)));
+    assert_eq!(run.pods[99], 3);
+    // 30 requests at 7 a pod are 4.3 pods: no more than a band above the 4 of the first second.
+    assert!(run.pods[102] >= 5, "{:?}", &run.pods[98..110]);
+    assert_eq!(run.changes(105..201), 0, "{:?}", run.pods);
+}
+
+#[test]
 fn a_load_that_comes_and_goes_keeps_its_pods_in_short_gaps() {
     let run = at_ten_slots((0..600).map(|second| if second % 20 < 10 { 100.0 } else { 0.0 }));
     assert_eq!(run.changes(60..600), 0, "{:?}", run.pods);
