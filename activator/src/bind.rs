@@ -109,9 +109,7 @@ impl Activator {
             aside: beside.clone(),
             cut: stop.cut.clone(),
         });
-        let relays: Vec<Relay> = (0..workers.count())
-            .map(|_| Relay::new(KEEP, stop.tasks.clone(), stop.cut.clone()))
-            .collect();
+        let relays = Relay::for_workers(workers, KEEP, &stop.tasks, &stop.cut);
         // Before the first request, so that it finds what there is.
         let snapshots = cluster.snapshot();
         shared.table.see(Arc::clone(&snapshots.borrow()), &relays);

@@ -6,9 +6,11 @@
 //! burst it belongs to, so that the first decision counts all of it. "The rest of the burst" is
 //! what the kernel has already taken in: the reporting task lets the worker's loop turn until
 //! nothing has arrived for a number of turns and for [`SETTLE`]. It goes by turns as well as by
-//! time, because a worker that got no processor for a while has taken in nothing meanwhile.
+//! time, because a worker that got no processor for a while has taken in nothing meanwhile. A
+//! table that is due in between leaves the revision out: half a burst would be decided on.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -43,6 +45,8 @@ pub(crate) struct Tracker {
     arrivals: AtomicU64,
     /// A report out of turn is on its way, or was just sent.
     urging: AtomicBool,
+    /// Reports out of turn that wait for the rest of their burst.
+    settling: AtomicU32,
 }
 
 impl Default for Tracker {
@@ -52,6 +56,7 @@ impl Default for Tracker {
             account: Mutex::default(),
             arrivals: AtomicU64::new(0),
             urging: AtomicBool::new(false),
+            settling: AtomicU32::new(0),
         }
     }
 }
@@ -86,6 +91,23 @@ impl Drop for Open {
     fn drop(&mut self) {
         let tracker = &self.0.demand;
         tracker.lock().leave(tracker.origin.elapsed());
+    }
+}
+
+/// A burst that is still coming in, until dropped.
+#[derive(Debug)]
+struct Settling(Arc<Entry>);
+
+impl Settling {
+    fn begin(entry: Arc<Entry>) -> Self {
+        entry.demand.settling.fetch_add(1, Ordering::AcqRel);
+        Self(entry)
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        self.0.demand.settling.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -147,10 +169,22 @@ impl Reporter {
 
     /// Reports out of turn, from a task of the worker that the request came to; `own` by
     /// [`Tracker::begin_urging`]. Nothing is said if nobody waits or runs by the time the burst
-    /// has settled, except the first word.
-    pub(crate) async fn urge(self, entry: Arc<Entry>, first: bool, own: bool) {
+    /// has settled, except the first word. The burst begins with this call, before the future
+    /// is first polled.
+    pub(crate) fn urge(
+        self,
+        entry: Arc<Entry>,
+        first: bool,
+        own: bool,
+    ) -> impl Future<Output = ()> {
+        let settling = Settling::begin(Arc::clone(&entry));
+        self.urge_settled(entry, settling, first, own)
+    }
+
+    async fn urge_settled(self, entry: Arc<Entry>, settling: Settling, first: bool, own: bool) {
         let tracker = &entry.demand;
         settle(&tracker.arrivals).await;
+        drop(settling);
         // Only the very first request is told before its time; the next report discounts it.
         let told = if first { 1.0 } else { 0.0 };
         let report = now_of(&entry, told, told, true);
@@ -162,9 +196,9 @@ impl Reporter {
             sleep(AGAIN).await;
             tracker.urging.store(false, Ordering::Release);
             // Who came in the meantime found a report on its way, and may have come too late
-            // for it.
+            // for it; the first pods may be full of the others by now.
             let now = now_of(&entry, 0.0, 0.0, true);
-            if now.waiting > waiting && !entry.gate.has_places() {
+            if now.waiting > waiting || now.waiting > 0 && entry.gate.has_places() {
                 self.send_out_of_turn(now).await;
             }
         }
@@ -178,16 +212,8 @@ impl Reporter {
         loop {
             ticks.tick().await;
             let known = table.known();
-            let mut reports = Vec::new();
-            for entry in known.revisions.values() {
-                let tracker = &entry.demand;
-                let report = tracker.lock().report(tracker.origin.elapsed());
-                if let Some((average, count)) = report {
-                    entry.gauges.concurrency.set(average);
-                    reports.push(now_of(entry, average, count, false));
-                }
-            }
-            self.send(reports);
+            let entries = known.revisions.values();
+            self.send(entries.filter_map(|entry| in_table(entry)).collect());
             table.forget_left(Instant::now());
         }
     }
@@ -205,6 +231,18 @@ impl Reporter {
             tracing::warn!("the autoscaler does not keep up: a demand report was dropped");
         }
     }
+}
+
+/// What the table says of a revision: nothing without requests, nor in the middle of a burst, of
+/// which its own report tells at once. The next table then covers both seconds.
+fn in_table(entry: &Entry) -> Option<Demand> {
+    let tracker = &entry.demand;
+    if tracker.settling.load(Ordering::Acquire) > 0 {
+        return None;
+    }
+    let (average, count) = tracker.lock().report(tracker.origin.elapsed())?;
+    entry.gauges.concurrency.set(average);
+    Some(now_of(entry, average, count, false))
 }
 
 fn now_of(entry: &Entry, average: f64, count: f64, first: bool) -> Demand {

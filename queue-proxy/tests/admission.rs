@@ -35,6 +35,8 @@ async fn case_15_of_fourteen_requests_eleven_are_taken_and_three_refused_at_once
         );
     }
     // Nothing was answered yet by the container.
+    workload.until_inside(1).await;
+    workload.until_total(1).await;
     assert_eq!(workload.total(), 1);
     workload.release(11);
     while let Some(answer) = asked.join_next().await {

@@ -8,7 +8,7 @@ use penstock_testkit::workload::Workload;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::world::{NEVER, Proxy, SOON, before};
+use crate::world::{LATER, NEVER, Proxy, SOON, before};
 
 async fn until_closed_to_new_connections(proxy: &Proxy) {
     while TcpStream::connect(proxy.addr()).await.is_ok() {}
@@ -98,7 +98,7 @@ async fn requests_are_taken_until_it_was_quiet() {
         let answer = client.get("a", "/status/200").await.unwrap();
         assert_eq!(answer.status, 200);
     };
-    let (drained, ()) = tokio::join!(proxy.running.drain(10 * SOON, NEVER), asks);
+    let (drained, ()) = tokio::join!(proxy.running.drain(LATER, NEVER), asks);
     assert_eq!(drained, Drained::Clean);
 }
 

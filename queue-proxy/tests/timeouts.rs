@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use penstock_testkit::client::{Client, RawClient, RawResponse, empty};
 use penstock_testkit::workload::{RawWorkload, Turn, Workload};
 
-use crate::world::{Container, Make, NEVER, Proxy, SOON, before};
+use crate::world::{Container, LATER, Make, NEVER, Proxy, SOON, before};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -86,12 +86,12 @@ async fn case_87_an_abort_before_a_limit_is_an_abort_and_after_it_changes_nothin
 #[tokio::test]
 async fn cases_85_and_88_a_start_limit_ends_nothing_that_has_begun() {
     let workload = Workload::start().await;
-    let proxy = before(workload.addr()).response_start(2 * SOON).start();
+    let proxy = before(workload.addr()).response_start(LATER).start();
     let mut client = Client::http1(proxy.addr()).await;
     let request = Request::get("/events").body(empty()).unwrap();
     let answer = client.send(request).await.unwrap();
     let stream = workload.next_stream().await;
-    tokio::time::sleep(3 * SOON).await;
+    tokio::time::sleep(LATER + SOON).await;
     stream.send("hi").await;
     drop(stream);
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "hi");
@@ -101,21 +101,20 @@ async fn cases_85_and_88_a_start_limit_ends_nothing_that_has_begun() {
 #[tokio::test]
 async fn case_89_writes_keep_the_idle_limit_away() {
     let workload = Workload::start().await;
-    let idle = Duration::from_millis(1500);
-    let proxy = before(workload.addr()).idle(idle).start();
+    let proxy = before(workload.addr()).idle(LATER).start();
     let mut client = Client::http1(proxy.addr()).await;
     let request = Request::get("/events").body(empty()).unwrap();
     let answer = client.send(request).await.unwrap();
     let mut body = answer.into_body();
     let stream = workload.next_stream().await;
     let start = tokio::time::Instant::now();
-    while start.elapsed() < 2 * idle {
+    while start.elapsed() < 2 * LATER {
         stream.send("x").await;
         assert_eq!(
             body.frame().await.unwrap().unwrap().into_data().unwrap(),
             "x"
         );
-        tokio::time::sleep(idle / 20).await;
+        tokio::time::sleep(LATER / 20).await;
     }
     drop(stream);
     assert!(body.collect().await.unwrap().to_bytes().is_empty());
@@ -124,7 +123,7 @@ async fn case_89_writes_keep_the_idle_limit_away() {
 
 #[tokio::test]
 async fn cases_90_92_and_95_a_limit_within_the_answer_resets_it() {
-    let limits: [fn(Make) -> Make; 2] = [|make| make.whole(4 * SOON), |make| make.idle(4 * SOON)];
+    let limits: [fn(Make) -> Make; 2] = [|make| make.whole(LATER), |make| make.idle(LATER)];
     for limit in limits {
         let workload = Workload::start().await;
         let proxy = limit(before(workload.addr()).slots(1)).start();
@@ -160,7 +159,7 @@ async fn cases_90_92_and_95_a_limit_within_the_answer_resets_it() {
 #[tokio::test]
 async fn case_97_the_status_of_an_answer_that_began_in_time_stays() {
     let container = Container::listen().await;
-    let proxy = before(container.addr()).whole(4 * SOON).start();
+    let proxy = before(container.addr()).whole(LATER).start();
     let mut client = RawClient::connect(proxy.addr()).await;
     client.send(GET).await;
     let mut wire = container.accept().await;
@@ -215,7 +214,7 @@ async fn a_caller_that_does_not_read_loses_its_slot_at_the_whole_limit() {
         large.len()
     );
     let raw = RawWorkload::start([Turn::write(answer)]).await;
-    let proxy = before(raw.addr()).slots(1).whole(4 * SOON).start();
+    let proxy = before(raw.addr()).slots(1).whole(LATER).start();
     let mut client = RawClient::connect(proxy.addr()).await;
     client.send(GET).await;
     assert_eq!(client.read_head().await.status, 200);
@@ -227,7 +226,7 @@ async fn a_caller_that_does_not_read_loses_its_slot_at_the_whole_limit() {
 #[tokio::test]
 async fn a_caller_that_does_not_read_its_stream_loses_its_slot_at_the_whole_limit() {
     let workload = Workload::start().await;
-    let proxy = before(workload.addr()).slots(1).whole(4 * SOON).start();
+    let proxy = before(workload.addr()).slots(1).whole(LATER).start();
     let mut client = Client::h2c(proxy.addr()).await;
     let request = Request::get("/events").body(empty()).unwrap();
     let unread = client.send(request).await.unwrap();
@@ -247,13 +246,13 @@ async fn a_caller_that_does_not_read_its_stream_loses_its_slot_at_the_whole_limi
 async fn limits_of_one_request_do_not_reach_the_next() {
     let workload = Workload::start().await;
     let proxy = before(workload.addr())
-        .whole(4 * SOON)
+        .whole(LATER)
         .response_start(NEVER)
         .start();
     let mut client = Client::http1(proxy.addr()).await;
     assert_eq!(client.get("a", "/status/200").await.unwrap().status, 200);
     // The connection idles past the limit of the request that it carried.
-    tokio::time::sleep(6 * SOON).await;
+    tokio::time::sleep(LATER + SOON).await;
     assert_eq!(client.get("a", "/status/200").await.unwrap().status, 200);
     drop(client);
     proxy.end().await;

@@ -6,7 +6,7 @@ use penstock_runtime::drain::Drained;
 use penstock_testkit::client::{RawClient, raw_http1};
 use penstock_testkit::workload::{RawWorkload, Turn, Workload};
 
-use crate::world::{Container, NEVER, Proxy, SOON, Wire, before, has_line};
+use crate::world::{Container, LATER, NEVER, Proxy, SOON, Wire, before, has_line};
 
 const ASK: &str =
     "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n";
@@ -150,9 +150,9 @@ async fn upgrade_to_h2c_is_declined_and_the_request_served() {
 #[tokio::test]
 async fn case_100_the_start_limit_is_met_by_the_switch() {
     let container = Container::listen().await;
-    let proxy = before(container.addr()).response_start(SOON).start();
+    let proxy = before(container.addr()).response_start(LATER).start();
     let (mut client, mut wire) = joined(&proxy, &container).await;
-    tokio::time::sleep(2 * SOON).await;
+    tokio::time::sleep(LATER + SOON).await;
     client.send("late;").await;
     wire.read_until("late;").await;
     drop((client, wire));
@@ -162,14 +162,13 @@ async fn case_100_the_start_limit_is_met_by_the_switch() {
 #[tokio::test]
 async fn case_100_bytes_in_either_direction_keep_the_idle_limit_away() {
     let container = Container::listen().await;
-    let idle = Duration::from_millis(1500);
-    let proxy = before(container.addr()).idle(idle).start();
+    let proxy = before(container.addr()).idle(LATER).start();
     let (mut client, mut wire) = joined(&proxy, &container).await;
     let start = tokio::time::Instant::now();
     let mut turns = 0;
     // Longer than the limit in all, in one direction at a time.
-    while start.elapsed() < 2 * idle {
-        if start.elapsed() < idle {
+    while start.elapsed() < 2 * LATER {
+        if start.elapsed() < LATER {
             client.send("x").await;
             wire.read_until("x").await;
         } else {
@@ -177,7 +176,7 @@ async fn case_100_bytes_in_either_direction_keep_the_idle_limit_away() {
             client.read_until(b"y").await;
         }
         turns += 1;
-        tokio::time::sleep(idle / 20).await;
+        tokio::time::sleep(LATER / 20).await;
     }
     assert!(turns > 2);
     // Silence ends it.
@@ -189,7 +188,7 @@ async fn case_100_bytes_in_either_direction_keep_the_idle_limit_away() {
 #[tokio::test]
 async fn case_100_the_whole_limit_ends_it_whatever_flows() {
     let container = Container::listen().await;
-    let proxy = before(container.addr()).slots(1).whole(3 * SOON).start();
+    let proxy = before(container.addr()).slots(1).whole(LATER).start();
     let (mut client, mut wire) = joined(&proxy, &container).await;
     let chatter = async {
         loop {

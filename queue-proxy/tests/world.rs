@@ -16,8 +16,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// A limit that no test reaches.
 pub(crate) const NEVER: Duration = Duration::from_secs(3600);
-/// A limit that is to pass.
+/// A limit that is to pass, and may at any moment.
 pub(crate) const SOON: Duration = Duration::from_millis(150);
+/// A limit that is to pass, but only after something else has happened.
+pub(crate) const LATER: Duration = Duration::from_millis(1500);
 
 /// What a queue-proxy is made of.
 pub(crate) struct Make {

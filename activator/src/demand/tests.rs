@@ -3,11 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use penstock_testkit::cluster::build;
+use prometheus::Registry;
 use serde_json::Value;
 
-use super::Account;
+use super::{Account, Settling, Tracker, in_table};
+use crate::metrics::Metrics;
+use crate::revision::Entry;
 
 fn vectors() -> Value {
     #[expect(
@@ -89,4 +94,19 @@ fn reports_are_those_of_the_original() {
         failed.len()
     );
     assert!(!cases.is_empty() && failed.is_empty(), "{failed:?}");
+}
+
+#[test]
+fn the_table_leaves_out_a_revision_whose_burst_still_comes_in() {
+    let metrics = Metrics::register(&Registry::new()).unwrap();
+    let revision = build::revision("hello").build();
+    let entry = Entry::new(&revision, 10, 0, metrics.of_revision(&revision));
+    let _open = Tracker::enter(&entry);
+    let settling = [(); 2].map(|()| Settling::begin(Arc::clone(&entry)));
+    let [one, another] = settling;
+    assert!(in_table(&entry).is_none());
+    drop(one);
+    assert!(in_table(&entry).is_none());
+    drop(another);
+    assert!(in_table(&entry).is_some());
 }

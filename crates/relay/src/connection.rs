@@ -20,11 +20,12 @@ use bytes::Bytes;
 use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::caller::Caller;
+use crate::nearby::Wire;
 use crate::patience::{HEAD_LIMIT, Patience, head_is_over};
 use crate::serve::Answer;
 use crate::transport::Transport;
@@ -34,19 +35,21 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Serves until the caller closes, `open` is told to close and nothing is under way, or `open`
 /// is cut. Streams of HTTP/2 run as `tasks` of their own.
 pub(crate) async fn serve_connection<A: Answer>(
-    stream: TcpStream,
+    mut wire: Wire,
     addr: SocketAddr,
     answer: &Arc<A>,
     open: &Open,
     tasks: &TaskTracker,
 ) {
-    // Small answers must not wait for the caller's acknowledgement of earlier ones.
-    let _ = stream.set_nodelay(true);
-    let Some((first, is_h2)) = first_bytes(&stream, open).await else {
+    if let Wire::Socket(stream) = &wire {
+        // Small answers must not wait for the caller's acknowledgement of earlier ones.
+        let _ = stream.set_nodelay(true);
+    }
+    let Some((first, is_h2)) = first_bytes(&mut wire, open).await else {
         return;
     };
     let caller = Arc::new(Caller::new(addr));
-    let transport = Transport::new(stream, first, Arc::clone(&caller));
+    let transport = Transport::new(wire, first, Arc::clone(&caller));
     let service = service_fn(|request| {
         head_is_over();
         caller.interim.request_begins();
@@ -97,8 +100,8 @@ pub(crate) async fn serve_connection<A: Answer>(
 }
 
 /// Reads just enough to tell the protocols apart. `None`: the connection ended before, or has to.
-async fn first_bytes(stream: &TcpStream, open: &Open) -> Option<(Bytes, bool)> {
-    let mut reading = pin!(timeout(HEAD_LIMIT, read_first(stream)));
+async fn first_bytes(wire: &mut Wire, open: &Open) -> Option<(Bytes, bool)> {
+    let mut reading = pin!(timeout(HEAD_LIMIT, read_first(wire)));
     let mut first = None;
     drive(open, |cx, closing| {
         if closing {
@@ -110,16 +113,13 @@ async fn first_bytes(stream: &TcpStream, open: &Open) -> Option<(Bytes, bool)> {
     first?.ok()?.ok()
 }
 
-async fn read_first(stream: &TcpStream) -> io::Result<(Bytes, bool)> {
+async fn read_first(wire: &mut Wire) -> io::Result<(Bytes, bool)> {
     let mut first = [0; PREFACE.len()];
     let mut count = 0;
     loop {
-        stream.readable().await?;
-        match stream.try_read(&mut first[count..]) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(read) => count += read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error),
+        match wire.read(&mut first[count..]).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => count += read,
         }
         if first[..count] != PREFACE[..count] {
             return Ok((Bytes::copy_from_slice(&first[..count]), false));

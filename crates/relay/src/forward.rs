@@ -15,11 +15,12 @@ use tokio_util::task::TaskTracker;
 use crate::body::{Carrier, Deadlines, Guard, Relayed};
 use crate::caller::Caller;
 use crate::headers;
-use crate::link::{DialError, Link};
+use crate::link::DialError;
 pub use crate::pool::Keep;
 use crate::pool::Pool;
 use crate::request_body::RequestBody;
 use crate::tunnel;
+use crate::workers::Workers;
 
 /// Sends requests on. One for each worker: its connections stay on the thread that made them.
 #[derive(Clone, Debug)]
@@ -182,10 +183,28 @@ impl Relay {
     /// A relay that keeps `keep` idle connections; its upgraded ones are `tasks`, ended by `cut`.
     pub fn new(keep: Keep, tasks: TaskTracker, cut: CancellationToken) -> Self {
         Self {
-            pool: Arc::new(Pool::new(keep)),
+            pool: Arc::new(Pool::new(keep, None)),
             tasks,
             cut,
         }
+    }
+
+    /// One for each of `workers`, in their order. Upstreams that are served by the same workers are
+    /// reached within the process, without a socket.
+    pub fn for_workers(
+        workers: &Workers,
+        keep: Keep,
+        tasks: &TaskTracker,
+        cut: &CancellationToken,
+    ) -> Vec<Self> {
+        let near = |worker| Some((workers.nearby().clone(), worker));
+        (0..workers.count())
+            .map(|worker| Self {
+                pool: Arc::new(Pool::new(keep, near(worker))),
+                tasks: tasks.clone(),
+                cut: cut.clone(),
+            })
+            .collect()
     }
 
     /// Closes idle connections to upstreams for which `stays` is false.
@@ -272,7 +291,7 @@ impl Relay {
         loop {
             let mut link = match self.pool.take(addr).await {
                 Some(link) => link,
-                None => Box::pin(Link::open(addr)).await?,
+                None => Box::pin(self.pool.open(addr)).await?,
             };
             hear_interim(&mut request, go.as_ref(), outgoing, caller);
             let error = match link.send(request).await {

@@ -7,6 +7,7 @@
 //! ```
 //!
 //! - [`listen`]: sockets to accept from, with errors that name the address
+//! - `nearby.rs`: connections within one process, where both ends are in it
 //! - [`workers`]: one thread and one single-threaded runtime each; a request never leaves its own
 //! - [`serve`]: accepts and spreads connections; `connection.rs` tells HTTP/1.1 from HTTP/2 and
 //!   serves one until closed or cut; `patience.rs` limits heads and answers that are not taken
@@ -31,6 +32,7 @@ pub mod headers;
 mod interim;
 mod link;
 pub mod listen;
+mod nearby;
 mod patience;
 mod pool;
 pub mod probe;

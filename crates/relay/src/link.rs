@@ -22,6 +22,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::nearby::Wire;
 use crate::request_body::RequestBody;
 
 /// TCP keep-alive of upstream connections (spec/queue-proxy.md §3.8).
@@ -91,7 +92,7 @@ pub(crate) async fn dial(addr: SocketAddr) -> Result<TcpStream, DialError> {
 pub(crate) struct Link {
     pub(crate) addr: SocketAddr,
     sender: http1::SendRequest<RequestBody>,
-    http: http1::Connection<TokioIo<TcpStream>, RequestBody>,
+    http: http1::Connection<TokioIo<Wire>, RequestBody>,
     over: bool,
     pub(crate) used: bool,
     pub(crate) idle_since: Instant,
@@ -104,14 +105,13 @@ impl std::fmt::Debug for Link {
 }
 
 impl Link {
-    /// Connects. Boxed, because it is handed from the pool to an answer and back.
-    pub(crate) async fn open(addr: SocketAddr) -> Result<Box<Self>, DialError> {
-        let stream = dial(addr).await?;
+    /// Takes a new connection. Boxed, because it is handed from the pool to an answer and back.
+    pub(crate) async fn over(wire: Wire, addr: SocketAddr) -> Result<Box<Self>, DialError> {
         let refused = |error| DialError::Refused {
             addr,
             source: io::Error::other(error),
         };
-        let (sender, http) = http1::handshake(TokioIo::new(stream))
+        let (sender, http) = http1::handshake(TokioIo::new(wire))
             .await
             .map_err(refused)?;
         Ok(Box::new(Self {
@@ -157,7 +157,7 @@ impl Link {
     }
 
     /// After a 101: the bare connection, and what was read of the new protocol already.
-    pub(crate) async fn into_upgraded(self: Box<Self>) -> Option<(TcpStream, Bytes)> {
+    pub(crate) async fn into_upgraded(self: Box<Self>) -> Option<(Wire, Bytes)> {
         let parts = if self.over {
             self.http.into_parts()
         } else {

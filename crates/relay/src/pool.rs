@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::Instant;
 
 use crate::link::{DialError, Link, dial};
+use crate::nearby::{Nearby, Wire};
 use crate::request_body::RequestBody;
 
 /// How long an unused connection is kept (spec/queue-proxy.md §3.8).
@@ -34,6 +35,8 @@ pub struct Keep {
 #[derive(Debug)]
 pub(crate) struct Pool {
     keep: Keep,
+    /// Listeners of this process, and the worker that this pool belongs to.
+    near: Option<(Nearby, usize)>,
     idle: Mutex<Idle>,
     shared: Mutex<HashMap<SocketAddr, Connections>>,
 }
@@ -76,9 +79,10 @@ impl Drop for Stream {
 }
 
 impl Pool {
-    pub(crate) fn new(keep: Keep) -> Self {
+    pub(crate) fn new(keep: Keep, near: Option<(Nearby, usize)>) -> Self {
         Self {
             keep,
+            near,
             idle: Mutex::default(),
             shared: Mutex::default(),
         }
@@ -104,6 +108,19 @@ impl Pool {
             if link.is_free() {
                 return Some(link);
             }
+        }
+    }
+
+    /// A new connection.
+    pub(crate) async fn open(&self, addr: SocketAddr) -> Result<Box<Link>, DialError> {
+        Link::over(self.connect(addr).await?, addr).await
+    }
+
+    async fn connect(&self, addr: SocketAddr) -> Result<Wire, DialError> {
+        let near = self.near.as_ref();
+        match near.and_then(|(nearby, worker)| nearby.enter(addr, *worker)) {
+            Some(pipe) => Ok(Wire::Pipe(pipe)),
+            None => dial(addr).await.map(Wire::Socket),
         }
     }
 
@@ -142,7 +159,7 @@ impl Pool {
         if let Some(found) = self.spare(addr) {
             return Ok(found);
         }
-        let stream = dial(addr).await?;
+        let wire = self.connect(addr).await?;
         let refused = |error| DialError::Refused {
             addr,
             source: std::io::Error::other(error),
@@ -152,10 +169,7 @@ impl Pool {
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20)
             .max_header_list_size((1 << 20) + 320);
-        let (sender, connection) = http
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(refused)?;
+        let (sender, connection) = http.handshake(TokioIo::new(wire)).await.map_err(refused)?;
         // Ends by itself once no sender and no stream is left.
         tokio::spawn(async move {
             if let Err(error) = connection.await {

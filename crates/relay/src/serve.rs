@@ -3,13 +3,14 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,10 +18,14 @@ use tokio_util::task::TaskTracker;
 use crate::body::{Body, Guard};
 pub use crate::caller::Caller;
 use crate::connection::{Open, serve_connection};
+use crate::nearby::{Door, PIPE, Wire};
 use crate::workers::{Worker, Workers};
 
 /// How long accepting pauses when the process has no descriptor left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// The address of a caller in the same process, who has none.
+const WITHIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// What ends a server: see the drain phases of its process.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +75,7 @@ pub fn serve<A: Answer>(
             })
         })
         .collect();
+    let addr = listener.local_addr()?;
     for (index, seat) in seats.iter().enumerate() {
         let socket = listener.try_clone()?;
         let (seats, workers, stop) = (Arc::clone(&seats), workers.clone(), stop.clone());
@@ -78,9 +84,11 @@ pub fn serve<A: Answer>(
         let socket = tokio::net::TcpListener::from_std(socket)?;
         let watched = Arc::clone(seat);
         let (close, cut) = (stop.close.clone(), stop.cut.clone());
+        let nearby = workers.nearby().clone();
         // Not tracked: it outlives the connections that it watches over, until `cut`.
         handle.spawn(async move {
             close.cancelled().await;
+            nearby.close(addr);
             watched.open.close();
             cut.cancelled().await;
             watched.open.cut();
@@ -95,6 +103,7 @@ pub fn serve<A: Answer>(
             handle,
         );
     }
+    workers.nearby().open(addr, Arc::new(Seats(seats)));
     Ok(())
 }
 
@@ -104,6 +113,20 @@ struct Seat<A> {
     open: Open,
     answer: Arc<A>,
     tasks: TaskTracker,
+}
+
+/// All shares of one listener, for those within the process.
+struct Seats<A>(Arc<[Arc<Seat<A>>]>);
+
+impl<A: Answer> Door for Seats<A> {
+    fn enter(&self, worker: usize) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(PIPE);
+        let seat = Arc::clone(&self.0[worker]);
+        seat.worker.connections.fetch_add(1, Ordering::Relaxed);
+        let (tasks, handle) = (seat.tasks.clone(), seat.worker.handle.clone());
+        tasks.spawn_on(connection(Wire::Pipe(theirs), WITHIN, seat), &handle);
+        ours
+    }
 }
 
 async fn accept<A: Answer>(
@@ -128,13 +151,13 @@ async fn accept<A: Answer>(
         seat.worker.connections.fetch_add(1, Ordering::Relaxed);
         let tasks = seat.tasks.clone();
         if chosen == own {
-            tasks.spawn(connection(stream, addr, seat));
+            tasks.spawn(connection(Wire::Socket(stream), addr, seat));
         } else if let Ok(stream) = stream.into_std() {
             let handle = seat.worker.handle.clone();
             tasks.spawn_on(
                 async move {
                     if let Ok(stream) = TcpStream::from_std(stream) {
-                        connection(stream, addr, seat).await;
+                        connection(Wire::Socket(stream), addr, seat).await;
                     }
                 },
                 &handle,
@@ -153,9 +176,9 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn connection<A: Answer>(stream: TcpStream, addr: SocketAddr, seat: Arc<Seat<A>>) {
+async fn connection<A: Answer>(wire: Wire, addr: SocketAddr, seat: Arc<Seat<A>>) {
     let _counted = Counted(&seat.worker);
-    serve_connection(stream, addr, &seat.answer, &seat.open, &seat.tasks).await;
+    serve_connection(wire, addr, &seat.answer, &seat.open, &seat.tasks).await;
 }
 
 struct Counted<'a>(&'a Worker);

@@ -16,11 +16,12 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::caller::Caller;
+use crate::nearby::Wire;
 use crate::patience;
 
-/// A caller's TCP connection.
+/// A caller's connection.
 pub(crate) struct Transport {
-    io: TokioIo<TcpStream>,
+    io: TokioIo<Wire>,
     /// Read already, not yet handed to hyper.
     first: Bytes,
     caller: Arc<Caller>,
@@ -29,9 +30,9 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub(crate) fn new(stream: TcpStream, first: Bytes, caller: Arc<Caller>) -> Self {
+    pub(crate) fn new(wire: Wire, first: Bytes, caller: Arc<Caller>) -> Self {
         Self {
-            io: TokioIo::new(stream),
+            io: TokioIo::new(wire),
             first,
             caller,
             leaving: None,
@@ -75,15 +76,19 @@ impl Transport {
 
 /// Ends once the other side sends nothing more. That shows although nobody reads what it has
 /// sent: the system tells it apart from readable bytes, and a second descriptor is told anew.
-fn has_left(stream: &TcpStream) -> impl Future<Output = ()> + Send + use<> {
-    let second = stream
-        .as_fd()
-        .try_clone_to_owned()
-        .map(std::net::TcpStream::from);
-    let second = second.and_then(TcpStream::from_std);
+fn has_left(wire: &Wire) -> impl Future<Output = ()> + Send + use<> {
+    let second = match wire {
+        Wire::Socket(stream) => stream.as_fd().try_clone_to_owned().ok(),
+        // Nobody within the process sends more than the pipe holds and leaves unseen: its own
+        // caller is watched.
+        Wire::Pipe(_) => None,
+    };
+    let second = second
+        .map(std::net::TcpStream::from)
+        .and_then(|second| TcpStream::from_std(second).ok());
     async move {
         // Without one it is not noticed, as without this.
-        let Ok(second) = second else {
+        let Some(second) = second else {
             return std::future::pending().await;
         };
         // Urgent data, which HTTP has not, or the end. Elsewhere than on Linux neither shows.

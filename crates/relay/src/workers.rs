@@ -10,6 +10,8 @@ use std::thread::{self, JoinHandle};
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 
+use crate::nearby::Nearby;
+
 /// One worker: its runtime, and how busy it is.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -21,6 +23,7 @@ pub(crate) struct Worker {
 #[derive(Clone, Debug)]
 pub struct Workers {
     all: Arc<[Arc<Worker>]>,
+    nearby: Nearby,
     _threads: Arc<Threads>,
 }
 
@@ -46,6 +49,7 @@ impl Workers {
         }
         Ok(Self {
             all: all.into(),
+            nearby: Nearby::default(),
             _threads: Arc::new(Threads { stop, threads }),
         })
     }
@@ -53,6 +57,10 @@ impl Workers {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.all.len()
+    }
+
+    pub(crate) fn nearby(&self) -> &Nearby {
+        &self.nearby
     }
 
     pub(crate) fn all(&self) -> &[Arc<Worker>] {
