@@ -12,18 +12,28 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use penstock_runtime::signal;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 /// Time without a further change after which a file counts as written.
 const QUIET: Duration = Duration::from_millis(50);
 /// Longest that changes that do not end are waited for.
 const LONGEST: Duration = Duration::from_secs(1);
 
+/// Changes of which there may be more.
+#[derive(Clone, Copy, Debug)]
+struct Burst {
+    /// When it counts as over, if nothing more comes.
+    quiet: Instant,
+    /// When it counts as over in any case.
+    last: Instant,
+}
+
 /// Says when to read again.
 #[derive(Debug)]
 pub(crate) struct Reloads {
     signal: signal::Reloads,
     changed: Arc<Notify>,
+    burst: Option<Burst>,
     /// Watches as long as it is held.
     _watcher: Option<RecommendedWatcher>,
 }
@@ -52,25 +62,40 @@ impl Reloads {
         Ok(Self {
             signal,
             changed,
+            burst: None,
             _watcher: watcher,
         })
     }
 
-    /// Completes when there may be something new. Losing the future may lose a file's change
-    /// only while more changes are coming in.
+    /// Completes when there may be something new. Losing the future loses no change: the next
+    /// one waits on for the end of the burst.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             () = self.signal.next() => {}
-            () = settled(&self.changed) => {}
+            () = settled(&self.changed, &mut self.burst) => {}
         }
     }
 }
 
 /// The end of a burst of changes.
-async fn settled(changed: &Notify) {
-    changed.notified().await;
-    let last = Instant::now() + LONGEST;
-    while Instant::now() < last && timeout(QUIET, changed.notified()).await.is_ok() {}
+async fn settled(changed: &Notify, burst: &mut Option<Burst>) {
+    let Burst { quiet, last } = match *burst {
+        Some(burst) => burst,
+        None => {
+            changed.notified().await;
+            let now = Instant::now();
+            *burst.insert(Burst {
+                quiet: now + QUIET,
+                last: now + LONGEST,
+            })
+        }
+    };
+    let mut quiet = quiet;
+    while Instant::now() < last && timeout_at(quiet, changed.notified()).await.is_ok() {
+        quiet = last.min(Instant::now() + QUIET);
+        *burst = Some(Burst { quiet, last });
+    }
+    *burst = None;
 }
 
 fn watcher(files: &[PathBuf], changed: Arc<Notify>) -> notify::Result<RecommendedWatcher> {

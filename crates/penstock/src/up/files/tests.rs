@@ -58,3 +58,14 @@ async fn a_file_that_is_written_or_replaced_is_noticed_and_its_neighbour_is_not(
     neighbour.next().await;
     fs::remove_dir_all(&folder).unwrap();
 }
+
+#[tokio::test]
+async fn a_change_outlives_the_future_that_took_note_of_it() {
+    let (changed, mut burst) = (Notify::new(), None);
+    changed.notify_one();
+    // It has taken the change, and waits for more of them.
+    let broken_off = tokio::time::timeout(Duration::ZERO, settled(&changed, &mut burst));
+    assert!(broken_off.await.is_err());
+    settled(&changed, &mut burst).await;
+    assert!(burst.is_none());
+}
