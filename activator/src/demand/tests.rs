@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_testkit::cluster::build;
+use penstock_testkit::cluster::revision;
 use prometheus::Registry;
 use serde_json::Value;
 
@@ -99,7 +99,7 @@ fn reports_are_those_of_the_original() {
 #[test]
 fn the_table_leaves_out_a_revision_whose_burst_still_comes_in() {
     let metrics = Metrics::register(&Registry::new()).unwrap();
-    let revision = build::revision("hello").build();
+    let revision = revision("hello").build();
     let entry = Entry::new(&revision, 10, 0, metrics.of_revision(&revision));
     let _open = Tracker::enter(&entry);
     let settling = [(); 2].map(|()| Settling::begin(Arc::clone(&entry)));
