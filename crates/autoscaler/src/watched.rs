@@ -208,7 +208,7 @@ impl Watched {
             policy,
             mode,
             figure = verdict.figure,
-            target = verdict.target,
+            per_pod = verdict.target,
             "{id} {from} -> {to}: {why}"
         );
         handle.update(id, |state| {
