@@ -4,6 +4,9 @@ use http::{Method, Request};
 use penstock_testkit::client::{Client, RawClient, body, empty};
 use penstock_testkit::workload::{RawWorkload, Turn, Workload};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use crate::world::{Container, Proxy, before, has_line, nobody};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -286,5 +289,23 @@ async fn a_caller_that_leaves_while_it_receives_ends_the_containers_work() {
     drop(answer);
     stream.until_gone().await;
     assert_eq!(client.get("a", "/status/200").await.unwrap().status, 200);
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_on_sending_is_not_reset_before_it_has_the_answer() {
+    let refusal = "HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno";
+    let raw = RawWorkload::start([Turn::close(refusal)]).await;
+    let proxy = before(raw.addr()).slots(1).start();
+    let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
+    let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n";
+    client.write_all(head).await.unwrap();
+    raw.next_request().await;
+    // Without looking whether there is an answer already.
+    client.write_all(&vec![b'x'; 5_000_000]).await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.ends_with("\r\n\r\nno"));
+    drop(client);
     proxy.end().await;
 }

@@ -17,6 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::Request;
+use http_body::Body as _;
+use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
@@ -26,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::caller::Caller;
 use crate::nearby::Wire;
-use crate::patience::{HEAD_LIMIT, Patience, head_is_over};
+use crate::patience::{HEAD_LIMIT, Patience, closes, head_is_over};
 use crate::serve::Answer;
 use crate::transport::Transport;
 
@@ -50,8 +53,8 @@ pub(crate) async fn serve_connection<A: Answer>(
     };
     let caller = Arc::new(Caller::new(addr));
     let transport = Transport::new(wire, first, Arc::clone(&caller));
-    let service = service_fn(|request| {
-        head_is_over();
+    let service = service_fn(|request: Request<Incoming>| {
+        head_is_over(!request.body().is_end_stream());
         caller.interim.request_begins();
         let (answer, caller) = (Arc::clone(answer), Arc::clone(&caller));
         async move {
@@ -90,6 +93,7 @@ pub(crate) async fn serve_connection<A: Answer>(
                 if http.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(());
                 }
+                closes();
                 http.as_mut().graceful_shutdown();
             }
             http.as_mut().poll(cx).map(drop)

@@ -27,6 +27,8 @@ tokio::task_local! {
 pub(crate) struct Patience {
     head: Cell<Head>,
     answer_due: Cell<Option<Instant>>,
+    /// The latest request had a body: should the connection end now, some of it may be unread.
+    body: Cell<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,8 +99,26 @@ pub(crate) fn bytes_came() {
 }
 
 /// The head of a request of this task is complete.
-pub(crate) fn head_is_over() {
-    with(|own| own.head.set(Head::Over));
+pub(crate) fn head_is_over(has_body: bool) {
+    with(|own| {
+        own.head.set(Head::Over);
+        own.body.set(has_body);
+    });
+}
+
+/// The connection is closed from here; if it is idle, nothing is unread.
+pub(crate) fn closes() {
+    with(|own| {
+        if own.head.get() == Head::None {
+            own.body.set(false);
+        }
+    });
+}
+
+/// Whether the connection ends behind the answer to a request with a body: hyper then did not
+/// read all of it, or one of both sides wants no further request.
+pub(crate) fn ends_behind_a_body() -> bool {
+    OWN.try_with(|own| own.body.get()).unwrap_or(false)
 }
 
 /// An answer begins, and has to be over at `due`.
@@ -188,7 +208,7 @@ mod tests {
     async fn an_open_request_may_take_its_time_over_its_body() {
         let upload = async {
             bytes_came();
-            head_is_over();
+            head_is_over(true);
             for _ in 0..600 {
                 bytes_came();
                 sleep(SECOND).await;
@@ -203,7 +223,7 @@ mod tests {
             for _ in 0..3 {
                 bytes_came();
                 sleep(59 * SECOND).await;
-                head_is_over();
+                head_is_over(true);
                 answer_begins(Some(Instant::now() + 5 * SECOND));
                 answer_is_over();
                 sleep(1000 * SECOND).await;
@@ -221,7 +241,7 @@ mod tests {
     async fn an_answer_that_its_caller_does_not_take_ends_when_it_is_due() {
         let stuck = async {
             for seconds in [300, 20] {
-                head_is_over();
+                head_is_over(true);
                 answer_begins(Some(Instant::now() + seconds * SECOND));
                 sleep(10 * SECOND).await;
                 if seconds == 300 {

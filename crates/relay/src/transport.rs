@@ -4,20 +4,26 @@
 
 use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::io::Interest;
+use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 
 use crate::caller::Caller;
 use crate::nearby::Wire;
 use crate::patience;
+
+/// How long a caller may go on sending a body that is not wanted, before it is reset.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A caller's connection.
 pub(crate) struct Transport {
@@ -27,6 +33,8 @@ pub(crate) struct Transport {
     caller: Arc<Caller>,
     /// Ends when the caller leaves; there while somebody wants to notice.
     leaving: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Set once nothing more is sent and what still comes is thrown away.
+    lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl Transport {
@@ -36,6 +44,7 @@ impl Transport {
             first,
             caller,
             leaving: None,
+            lingering: None,
         }
     }
 
@@ -53,6 +62,23 @@ impl Transport {
             Poll::Ready(()) => Err(io::ErrorKind::ConnectionReset.into()),
             Poll::Pending => Ok(()),
         }
+    }
+
+    /// A socket that is closed with bytes unread is reset, and a reset takes the answer away
+    /// from a caller that is still sending. So the rest is read, until the caller closes.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self
+            .lingering
+            .get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let mut away = [MaybeUninit::uninit(); 8 * 1024];
+        while limit.as_mut().poll(cx).is_pending() {
+            let mut away = ReadBuf::uninit(&mut away);
+            let read = ready!(Pin::new(self.io.inner_mut()).poll_read(cx, &mut away));
+            if read.is_err() || away.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(())
     }
 
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -137,7 +163,13 @@ impl Write for Transport {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        if self.lingering.is_none() {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            if !patience::ends_behind_a_body() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.poll_linger(cx).map(Ok)
     }
 
     fn is_write_vectored(&self) -> bool {
