@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::process::{Outcome, Running, free_port, median, processors, programs, until_open};
+use crate::process::{Outcome, Running, free_port, get, median, processors, programs, until_open};
 use crate::warm::start_up;
 
 const TIMES: usize = 50;
@@ -52,8 +52,32 @@ pub(crate) fn run() -> Outcome {
     );
     println!("| of it the workload: exec to accepting | {alone:.2} | |");
     println!("| added by Penstock | {:.2} | {most:.2} |", median(added));
+    println!(
+        "\nBy stage, in the mean, as `/metrics` has it: {}.",
+        stages(admin)?
+    );
     let _ = fs::remove_dir_all(&folder);
     Ok(())
+}
+
+/// Mean of each stage, as Penstock itself tells it.
+fn stages(admin: u16) -> Outcome<String> {
+    let page = get(admin, "localhost", "/metrics").map_err(|error| error.to_string())?;
+    let value = |series: &str, stage: &str| {
+        let name = format!("penstock_cold_start_duration_seconds_{series}{{");
+        let stage = format!("stage=\"{stage}\"");
+        let line = page
+            .lines()
+            .find(|line| line.starts_with(&name) && line.contains(&stage))?;
+        line.rsplit(' ').next()?.parse::<f64>().ok()
+    };
+    let stages = ["decide", "start", "ready", "first_byte"].map(|stage| {
+        let mean = value("sum", stage)? / value("count", stage)?;
+        Some(format!("{stage} {:.2} ms", mean * 1e3))
+    });
+    let told: Option<Vec<String>> = stages.into_iter().collect();
+    told.map(|told| told.join(", "))
+        .ok_or_else(|| "/metrics has no cold starts".to_owned())
 }
 
 /// So many `hello` services, as one manifest.

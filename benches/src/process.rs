@@ -1,7 +1,7 @@
 //! Child processes, and what /proc says of them.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -147,6 +147,16 @@ pub(crate) fn number_from<T: std::str::FromStr>(name: &str) -> Outcome<T> {
     let text = std::env::var(name).unwrap_or_default();
     text.parse()
         .map_err(|_| format!("{name}={text:?} is not a number that fits"))
+}
+
+/// One request on a connection of its own; the whole answer, head and body.
+pub(crate) fn get(port: u16, host: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// Processors of this machine: the usual number of workers.

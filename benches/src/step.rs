@@ -2,15 +2,13 @@
 //! that the new load needs being wanted.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::process::{Outcome, Running, free_port, pause, programs, until_open};
+use crate::process::{Outcome, Running, free_port, get, pause, programs, until_open};
 
 /// `containerConcurrency: 10` and 70 % of it aimed at.
 const PER_POD: f64 = 7.0;
@@ -104,15 +102,6 @@ impl Drop for Load {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
     }
-}
-
-fn get(port: u16, host: &str, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }
 
 /// Pods that the only revision wants now.
