@@ -104,6 +104,21 @@ async fn case_15_one_more_than_may_wait_is_refused_and_the_others_are_served() {
 }
 
 #[tokio::test]
+async fn a_refusal_reaches_a_caller_that_is_still_sending_its_body() {
+    let stage = Bound::before([hello().build()]).start(Options {
+        waiting: 0,
+        ..Options::default()
+    });
+    for _ in 0..20 {
+        let mut client = stage.client().await;
+        let refused = client.ask(post("/", body(vec![b'x'; 1_000_000]))).await;
+        assert_eq!(refused.unwrap().status, 503);
+    }
+    stage.until_idle().await;
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn requests_without_one_host_are_400() {
     let stage = Stage::new([hello().build()]);
     for head in [
