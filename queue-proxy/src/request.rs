@@ -1,7 +1,7 @@
 //! LIFE OF A REQUEST at the container, top to bottom:
 //!
 //! ```text
-//! probe? ── answered at the gate, never forwarded
+//! probe? OPTIONS *? ── answered at the gate, never forwarded
 //!   │ no
 //! Forwarded ── Host restored ── wait for a slot (first in, first out) ── forward ── 504 if a
 //!                                      503 if the line is full              502     limit passes

@@ -1,5 +1,9 @@
 //! One exchange with an upstream: send a request, get the head of its answer, hand over a body
 //! that brings the rest.
+//!
+//! Over HTTP/2 hyper sends the body of a request in a task of its own, which asks for more only
+//! once the upstream has room for it. If the caller leaves while there is none, the upstream
+//! hears of it when it reads on or ends; one that does neither keeps its stream.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
