@@ -146,11 +146,14 @@ async fn sigkill_leaves_nothing_behind() {
     for service in &services {
         up.gateway.text(&service.host(), "/").await;
     }
-    let running = up.processes();
-    let sleeps = running
-        .iter()
-        .filter(|seen| seen.command.starts_with("sleep 1000"));
-    assert_eq!(sleeps.count(), 2, "{running:?}");
+    until("both that sleep", async || {
+        let running = up.processes();
+        let sleeps = running
+            .iter()
+            .filter(|seen| seen.command.starts_with("sleep 1000"));
+        (sleeps.count() == 2).then_some(())
+    })
+    .await;
     up.signal(Signal::KILL);
     assert_eq!(up.ended().await.code(), None);
     until("the end of all", async || {
