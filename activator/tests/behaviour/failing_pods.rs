@@ -1,6 +1,5 @@
 //! Pods that refuse, break, crash or close: what is tried again, and what is not.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -217,28 +216,23 @@ async fn many_waiting_requests_ask_a_refusing_pod_once_in_a_while_each() {
 #[tokio::test]
 async fn case_120_pods_that_are_killed_fail_only_what_is_inside_them() {
     let stage = Stage::new([hello().concurrency(1).build()]);
-    let mut answers = Vec::new();
-    let mut killed = 0;
     for _ in 0..10 {
         let short_lived = Workload::start().await;
-        let addr: SocketAddr = short_lived.addr();
+        let addr = short_lived.addr();
         stage.cluster.set_pods(&hello_id(), [pod(addr)]);
         stage.until_pods(&[addr]).await;
         let inside = stage.getting("/hold");
         within(short_lived.until_inside(1)).await;
         let waiting = [stage.getting("/"), stage.getting("/")];
-        stage.until_load(waiting.len() + answers.len(), 1).await;
+        stage.until_load(2, 1).await;
         drop(short_lived);
         assert_eq!(within(inside).await.unwrap().status, 502);
-        killed += 1;
-        answers.extend(waiting);
         let well = Workload::start().await;
         stage.cluster.set_pods(&hello_id(), [pod(well.addr())]);
-        for answer in answers.drain(..) {
+        for answer in waiting {
             assert_eq!(within(answer).await.unwrap().status, 200);
         }
     }
-    assert_eq!(killed, 10);
     stage.until_idle().await;
     stage.end().await;
 }
