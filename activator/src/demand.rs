@@ -208,7 +208,8 @@ impl Reporter {
     /// that there is nothing.
     pub(crate) async fn run(self, table: &Table) {
         let mut ticks = interval(PERIOD);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Late ones are left out, so that a second of the clock gets one report, not two.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
             let known = table.known();
