@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use penstock_relay::body::{Body, Guard};
 use penstock_types::header;
 
-use crate::refusal::text_error;
+use penstock_relay::refusal::text_error;
 
 /// Answers a probe; takes the hash header from what is none.
 pub(crate) fn answer<G: Guard>(

@@ -2,15 +2,13 @@
 //!
 //! Source: spec/activator.md §2.5, §2.12; RFC 9209 for `Proxy-Status`.
 
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use penstock_gate::Full;
 use penstock_relay::body::{Body, Guard};
 use penstock_relay::deadline::TooLate;
 use penstock_relay::forward::ForwardError;
+use penstock_relay::refusal::{bare_error, by, text_error};
 use penstock_types::{RevisionId, header};
-
-const NO_SNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 
 /// Why a request got no answer of a pod. `Display` is what the caller may read.
 #[derive(Debug, thiserror::Error)]
@@ -75,28 +73,13 @@ impl RequestError {
     /// The answer to the caller. Addresses of pods stay in the log.
     pub(crate) fn answer<G: Guard>(&self) -> Response<Body<G>> {
         let (status, reason) = self.verdict();
-        let mut answer = text_error(status, &self.to_string());
-        if matches!(self, Self::TimedOut(_)) {
-            // Without the final newline, by contract.
-            *answer.body_mut() = Body::text(self.to_string());
-            answer.headers_mut().remove(NO_SNIFF);
-        }
-        if let Ok(value) = HeaderValue::try_from(format!("penstock-activator; error={reason}")) {
-            answer.headers_mut().insert(header::PROXY_STATUS, value);
-        }
-        answer
+        let text = self.to_string();
+        let answer = match self {
+            Self::TimedOut(_) => bare_error(status, &text),
+            _ => text_error(status, &text),
+        };
+        by(answer, "penstock-activator", reason)
     }
-}
-
-/// A plain error with its final newline.
-pub(crate) fn text_error<G: Guard>(status: StatusCode, text: &str) -> Response<Body<G>> {
-    let mut answer = Response::new(Body::text(format!("{text}\n")));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    headers.insert(CONTENT_TYPE, plain);
-    headers.insert(NO_SNIFF, HeaderValue::from_static("nosniff"));
-    answer
 }
 
 /// Whether an answer is a queue-proxy's word that its container could not be reached, so that

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use penstock_gate::{Admit, Slot};
@@ -86,7 +86,7 @@ impl Answer for App {
         let mut measured = Measured::start(&self.shared, &head, &body);
         match self.serve(head, body, &caller, &mut measured).await {
             Ok(Served {
-                mut answer,
+                answer,
                 limits,
                 held,
             }) => {
@@ -95,18 +95,7 @@ impl Answer for App {
                     measured,
                     _held: held,
                 };
-                if let Some(caller) = upgrade
-                    && answer.status() == StatusCode::SWITCHING_PROTOCOLS
-                {
-                    let until = Some(limits.of_answer());
-                    self.relay.tunnel(caller, &mut answer, until, inside);
-                    return answer.map(|_| Body::text(""));
-                }
-                answer.map(|relayed| {
-                    Body::relayed(relayed)
-                        .until(limits.of_answer())
-                        .holding(inside)
-                })
+                self.relay.hand_on(answer, upgrade, &limits, inside)
             }
             Err(error) => {
                 let answer = error.answer();

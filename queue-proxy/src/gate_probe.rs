@@ -10,7 +10,7 @@ use penstock_relay::body::{Body, Guard};
 use penstock_types::header;
 
 use crate::readiness::Readiness;
-use crate::refusal::text_error;
+use penstock_relay::refusal::text_error;
 
 /// What a request asks of the gate.
 #[derive(Clone, Debug, PartialEq, Eq)]

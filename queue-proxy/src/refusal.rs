@@ -1,13 +1,10 @@
 //! Every answer that is not the container's: status, text and reason, in one place.
 
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use penstock_gate::Full;
 use penstock_relay::body::{Body, Guard};
 use penstock_relay::forward::ForwardError;
-use penstock_types::header;
-
-const NO_SNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
+use penstock_relay::refusal::{bare_error, by, text_error};
 
 /// Why a request got no answer of the container.
 #[derive(Debug, thiserror::Error)]
@@ -40,26 +37,11 @@ impl RequestError {
     /// The answer to the caller. Addresses within the pod stay in the log.
     pub(crate) fn answer<G: Guard>(&self) -> Response<Body<G>> {
         let (status, reason) = self.verdict();
-        let mut answer = text_error(status, &self.to_string());
-        if matches!(self, Self::TimedOut) {
-            // Without the final newline, by contract.
-            *answer.body_mut() = Body::text(self.to_string());
-            answer.headers_mut().remove(NO_SNIFF);
-        }
-        if let Ok(value) = HeaderValue::try_from(format!("penstock-queue-proxy; error={reason}")) {
-            answer.headers_mut().insert(header::PROXY_STATUS, value);
-        }
-        answer
+        let text = self.to_string();
+        let answer = match self {
+            Self::TimedOut => bare_error(status, &text),
+            _ => text_error(status, &text),
+        };
+        by(answer, "penstock-queue-proxy", reason)
     }
-}
-
-/// The contract's plain error: spec/queue-proxy.md, `ERR(code, text)`.
-pub(crate) fn text_error<G: Guard>(status: StatusCode, text: &str) -> Response<Body<G>> {
-    let mut answer = Response::new(Body::text(format!("{text}\n")));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    headers.insert(CONTENT_TYPE, plain);
-    headers.insert(NO_SNIFF, HeaderValue::from_static("nosniff"));
-    answer
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use http::header::HeaderValue;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -77,24 +77,13 @@ impl Answer for App {
         let upgrade = head.extensions.remove::<OnUpgrade>();
         let mut measured = Measured::start(shared, &head, &body, limits.arrived()); // 1
         match self.serve(head, body, limits, &caller, &mut measured).await {
-            Ok(Served { mut answer, slot }) => {
+            Ok(Served { answer, slot }) => {
                 measured.answered(answer.status());
                 let inside = Inside {
                     measured,
                     _slot: slot,
                 };
-                if let Some(caller) = upgrade
-                    && answer.status() == StatusCode::SWITCHING_PROTOCOLS
-                {
-                    let until = Some(limits.of_answer());
-                    self.relay.tunnel(caller, &mut answer, until, inside);
-                    return answer.map(|_| Body::text(""));
-                }
-                answer.map(|relayed| {
-                    Body::relayed(relayed)
-                        .until(limits.of_answer())
-                        .holding(inside)
-                })
+                self.relay.hand_on(answer, upgrade, &limits, inside)
             }
             Err(error) => {
                 let (status, reason) = error.verdict();

@@ -8,18 +8,19 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
-use http::request::Parts;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::header::EXPECT;
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use hyper::upgrade::OnUpgrade;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::body::{Carrier, Deadlines, Guard, Relayed};
+use crate::body::{Body, Carrier, Guard, Relayed};
 use crate::caller::Caller;
+use crate::deadline::Limits;
 use crate::headers;
 use crate::link::DialError;
+pub use crate::outgoing::Outgoing;
 pub use crate::pool::Keep;
 use crate::pool::Pool;
 use crate::request_body::RequestBody;
@@ -89,100 +90,6 @@ impl ForwardError {
     }
 }
 
-/// A request with its hop-by-hop headers gone, ready to be sent, more than once if need be.
-#[derive(Debug)]
-pub struct Outgoing {
-    parts: Parts,
-    upgrade: Option<HeaderValue>,
-}
-
-impl Outgoing {
-    /// Prepares what came in: removes what concerned the incoming connection and appends its
-    /// peer to `X-Forwarded-For`.
-    pub fn prepare(mut parts: Parts, caller: &Caller) -> Self {
-        let upgrade = (parts.version == Version::HTTP_11)
-            .then(|| headers::upgrade_type(&parts.headers))
-            .flatten();
-        headers::remove_hop_by_hop(&mut parts.headers);
-        headers::append_forwarded_for(&mut parts.headers, caller.addr().ip());
-        if let Some(protocol) = upgrade.clone() {
-            headers::ask_upgrade(&mut parts.headers, protocol);
-        }
-        // An absolute-form target names the host, whatever Host says (RFC 9112 §3.2.2).
-        if parts.version < Version::HTTP_2
-            && let Some(authority) = parts.uri.authority()
-            && let Ok(host) = HeaderValue::try_from(authority.as_str())
-        {
-            parts.headers.insert(HOST, host);
-        }
-        Self { parts, upgrade }
-    }
-
-    /// The head, for further changes.
-    pub fn head(&mut self) -> &mut Parts {
-        &mut self.parts
-    }
-
-    /// Whether it may be sent twice although the first may have had an effect: no body, and a
-    /// method without effect or a key that makes it repeatable (spec/queue-proxy.md §3.8).
-    pub fn is_repeatable(&self) -> bool {
-        let headers = &self.parts.headers;
-        let by_method = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE]
-            .contains(&self.parts.method);
-        by_method
-            || headers.contains_key("idempotency-key")
-            || headers.contains_key("x-idempotency-key")
-    }
-
-    /// A copy of the head for one attempt. The extensions are the connection's and stay behind.
-    fn request(&self, body: RequestBody, host: &HeaderValue) -> Request<RequestBody> {
-        let mut request = Request::new(body);
-        *request.method_mut() = self.parts.method.clone();
-        *request.headers_mut() = self.parts.headers.clone();
-        if self.parts.version == Version::HTTP_2 {
-            *request.version_mut() = Version::HTTP_2;
-            request.headers_mut().remove(HOST);
-            *request.uri_mut() = absolute(&self.parts.uri, host);
-        } else {
-            if self.parts.method != Method::CONNECT {
-                *request.uri_mut() = origin(&self.parts.uri);
-            } else if let Some(authority) = self.parts.uri.authority() {
-                *request.uri_mut() = Uri::from(authority.clone());
-            }
-            let chunked = !request.body().is_empty();
-            let headers = request.headers_mut();
-            headers.insert(HOST, host.clone());
-            if chunked && !headers.contains_key(CONTENT_LENGTH) {
-                // Without it hyper leaves the body of a GET out.
-                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            }
-        }
-        request
-    }
-}
-
-/// Origin form: the path and query exactly as they came.
-fn origin(uri: &Uri) -> Uri {
-    uri.path_and_query()
-        .cloned()
-        .map_or_else(Uri::default, Uri::from)
-}
-
-/// What HTTP/2 needs for its `:scheme`, `:authority` and `:path`.
-fn absolute(uri: &Uri, host: &HeaderValue) -> Uri {
-    let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Authority::try_from(host.as_bytes())
-        .ok()
-        .or_else(|| uri.authority().cloned())
-        .or_else(|| Some(Authority::from_static("localhost")));
-    parts.path_and_query = uri
-        .path_and_query()
-        .cloned()
-        .or_else(|| Some(PathAndQuery::from_static("/")));
-    Uri::from_parts(parts).unwrap_or_default()
-}
-
 impl Relay {
     /// A relay that keeps `keep` idle connections; its upgraded ones are `tasks`, ended by `cut`.
     pub fn new(keep: Keep, tasks: TaskTracker, cut: CancellationToken) -> Self {
@@ -234,7 +141,7 @@ impl Relay {
         body: RequestBody,
         caller: &Arc<Caller>,
     ) -> Result<Response<Relayed>, ForwardError> {
-        let answer = if outgoing.parts.version == Version::HTTP_2 {
+        let answer = if outgoing.version() == Version::HTTP_2 {
             // Boxed, as dialling is: most requests need neither, and all would carry the room.
             Box::pin(self.by_stream(addr, outgoing.request(body, host))).await?
         } else {
@@ -285,7 +192,7 @@ impl Relay {
         mut body: RequestBody,
         caller: &Arc<Caller>,
     ) -> Result<Response<Relayed>, ForwardError> {
-        let go = outgoing.parts.headers.contains_key(EXPECT).then(|| {
+        let go = outgoing.has(EXPECT).then(|| {
             let go = Arc::new(Notify::new());
             body.wait_for(Arc::clone(&go));
             go
@@ -323,24 +230,30 @@ impl Relay {
         }
     }
 
-    /// Joins the caller's connection with the upstream's after a 101, for as long as both last
-    /// or `deadlines` let them. `guard` is held that long.
-    pub fn tunnel(
+    /// Makes the caller's answer of an upstream's: it holds `guard` to its last byte and ends at
+    /// the limits. After a 101 the two connections are joined, under the same conditions, and the
+    /// answer itself is only a head. `upgrade` is the right to do so, from the caller's request.
+    pub fn hand_on<G: Guard>(
         &self,
-        caller: hyper::upgrade::OnUpgrade,
-        answer: &mut Response<Relayed>,
-        deadlines: Option<Deadlines>,
-        guard: impl Guard,
-    ) {
-        let Some(link) = answer.body_mut().take_link() else {
-            return;
-        };
-        let cut = self.cut.clone();
-        self.tasks.spawn(async move {
-            let _guard = guard;
-            cut.run_until_cancelled(tunnel::run(caller, link, deadlines))
-                .await;
-        });
+        mut answer: Response<Relayed>,
+        upgrade: Option<OnUpgrade>,
+        limits: &Limits,
+        guard: G,
+    ) -> Response<Body<G>> {
+        let until = limits.of_answer();
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(caller) = upgrade
+            && let Some(link) = answer.body_mut().take_link()
+        {
+            let cut = self.cut.clone();
+            self.tasks.spawn(async move {
+                let _guard = guard;
+                cut.run_until_cancelled(tunnel::run(caller, link, until))
+                    .await;
+            });
+            return answer.map(|_| Body::text(""));
+        }
+        answer.map(|relayed| Body::relayed(relayed).until(until).holding(guard))
     }
 }
 
@@ -353,7 +266,7 @@ fn hear_interim(
     caller: &Arc<Caller>,
 ) {
     // An HTTP/1.0 caller does not know interim answers (RFC 9110 §15.2).
-    let heard = outgoing.parts.version == Version::HTTP_11;
+    let heard = outgoing.version() == Version::HTTP_11;
     let (go, caller) = (go.cloned(), Arc::clone(caller));
     hyper::ext::on_informational(request, move |interim| match &go {
         Some(go) if interim.status() == StatusCode::CONTINUE => go.notify_one(),
@@ -372,15 +285,15 @@ fn switched(answer: &mut http::HeaderMap, outgoing: &Outgoing) -> Result<(), For
     let same = |got: &HeaderValue, asked: &HeaderValue| {
         got.as_bytes().eq_ignore_ascii_case(asked.as_bytes())
     };
-    match (&got, &outgoing.upgrade) {
+    match (got.as_ref(), outgoing.upgrade()) {
         (Some(got), Some(asked)) if same(got, asked) => {
             headers::remove_hop_by_hop(answer);
             headers::ask_upgrade(answer, got.clone());
             Ok(())
         }
         (got, asked) => Err(ForwardError::Switched {
-            got: text(got.as_ref()),
-            asked: text(asked.as_ref()),
+            got: text(got),
+            asked: text(asked),
         }),
     }
 }

@@ -16,6 +16,7 @@
 //! - [`body`]: answers that hold a guard to their last byte, and end at a deadline
 //! - [`request_body`]: request bodies that wait for `100 Continue` and can be sent twice
 //! - [`deadline`]: the time limits of one request
+//! - [`refusal`]: plain answers of the proxy itself
 //! - [`probe`]: one attempt of a workload's probe
 //!
 //! A connection to an HTTP/1 upstream has no task of its own: whoever uses it drives it
@@ -33,9 +34,11 @@ mod interim;
 mod link;
 pub mod listen;
 mod nearby;
+mod outgoing;
 mod patience;
 mod pool;
 pub mod probe;
+pub mod refusal;
 pub mod request_body;
 pub mod serve;
 mod transport;

@@ -19,7 +19,7 @@ const BUFFER: usize = 32 * 1024;
 /// Copies between `caller` and `upstream` until both have ended, one broke, or a deadline
 /// passed. The end of one direction is passed on and leaves the other open. Bytes in either
 /// direction restart the idle deadline.
-pub(crate) async fn run(caller: OnUpgrade, upstream: Box<Link>, deadlines: Option<Deadlines>) {
+pub(crate) async fn run(caller: OnUpgrade, upstream: Box<Link>, deadlines: Deadlines) {
     let (Ok(caller), Some((upstream, first))) = tokio::join!(caller, upstream.into_upgraded())
     else {
         return;
@@ -39,9 +39,7 @@ pub(crate) async fn run(caller: OnUpgrade, upstream: Box<Link>, deadlines: Optio
         )
     };
     let over = async {
-        let Some(Deadlines { whole, idle }) = deadlines else {
-            return std::future::pending().await;
-        };
+        let Deadlines { whole, idle } = deadlines;
         let idle_at = || {
             let last = start + Duration::from_millis(last.load(Ordering::Relaxed));
             idle.map_or(whole, |idle| (last + idle).min(whole))
