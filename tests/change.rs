@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rustix::process::Signal;
 
-use crate::harness::{Service, Up, program_file, tests};
+use crate::harness::{Service, Up, tests};
 
 tests! {
     a_new_version_of_a_node_server_is_tried_taken_and_rolled_back needs "node";
@@ -18,8 +18,7 @@ tests! {
 const HOST: &str = "server.default.example.com";
 
 fn node(version: u32) -> Service {
-    Service::command("server", &["node", &program_file("server.js")])
-        .env("VERSION", &version.to_string())
+    Service::node("server").env("VERSION", &version.to_string())
 }
 
 fn hello_of(version: u32) -> String {

@@ -5,13 +5,15 @@ use std::process::Stdio;
 use penstock_testkit::client::Client;
 use tokio::process::Command;
 
-use crate::harness::{Service, Up, penstock, tests};
+use crate::harness::{Options, Service, Up, penstock, tests};
 
 tests! {
     the_printed_line_wakes_a_service_at_zero needs "curl";
     a_program_gets_the_contracts_variables_and_its_output_is_shown;
     python_serves_a_folder needs "python3";
     an_unknown_host_is_told_so_and_shown_the_known_ones;
+    a_gateway_for_others_keeps_its_hosts_to_itself;
+    the_admin_listener_says_how_it_is;
     a_revision_is_found_by_knatives_headers_and_by_its_service_name;
 }
 
@@ -84,6 +86,27 @@ async fn an_unknown_host_is_told_so_and_shown_the_known_ones() {
     ] {
         assert!(text.contains(word), "{text}");
     }
+    up.stop().await;
+}
+
+async fn a_gateway_for_others_keeps_its_hosts_to_itself() {
+    let options = Options::flags(&["--listen", "0.0.0.0:0"]);
+    let up = Up::start(&[Service::hello("secret")], options).await;
+    let answer = up.gateway.get("guess.default.example.com", "/").await;
+    assert_eq!(answer.status, 404);
+    assert!(!answer.text().contains("secret"), "{}", answer.text());
+    let host = "secret.default.example.com";
+    assert_eq!(up.gateway.text(host, "/").await, "Hello World!\n");
+    up.stop().await;
+}
+
+async fn the_admin_listener_says_how_it_is() {
+    let up = Up::with(&[Service::hello("hello")]).await;
+    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/nothing", 404)] {
+        assert_eq!(up.page(path).await.status, status, "{path}");
+    }
+    let metrics = up.page("/metrics").await.text();
+    assert!(metrics.contains("component=\"activator\""), "{metrics}");
     up.stop().await;
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request};
-use penstock_testkit::client::{Client, RawClient, with_trailers};
+use penstock_testkit::client::{Client, RawClient, body, with_trailers};
 
 use crate::harness::{Service, Up, program_file, tests};
 
@@ -10,6 +10,7 @@ tests! {
     an_upgraded_connection_carries_bytes_both_ways needs "node";
     events_come_as_they_are_sent needs "node";
     a_body_streams_both_ways_at_once needs "node";
+    a_large_body_comes_back_whole needs "node";
     trailers_go_both_ways needs "node";
     early_hints_come_before_the_true_status needs "node";
     an_upload_waits_for_100_continue needs "node";
@@ -20,11 +21,7 @@ tests! {
 const HOST: &str = "server.default.example.com";
 
 async fn node() -> (Up, RawClient) {
-    let up = Up::with(&[Service::command(
-        "server",
-        &["node", &program_file("server.js")],
-    )])
-    .await;
+    let up = Up::with(&[Service::node("server")]).await;
     let client = RawClient::connect(up.gateway.0).await;
     (up, client)
 }
@@ -85,6 +82,19 @@ async fn a_body_streams_both_ways_at_once() {
     up.stop().await;
 }
 
+async fn a_large_body_comes_back_whole() {
+    let (up, _) = node().await;
+    let sent: Bytes = (0..8 << 20).map(|at: u32| at.to_le_bytes()[1]).collect();
+    let request = Request::post("/echo")
+        .header("host", HOST)
+        .body(body(sent.clone()));
+    let mut client = Client::http1(up.gateway.0).await;
+    let answer = client.ask(request.unwrap()).await.unwrap();
+    assert_eq!(answer.status, 200);
+    assert!(answer.body == sent, "{} bytes came back", answer.body.len());
+    up.stop().await;
+}
+
 async fn trailers_go_both_ways() {
     let (up, mut client) = node().await;
     let head = "POST /trailers HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\
@@ -134,7 +144,8 @@ async fn grpc_keeps_its_status_in_the_trailers_over_h2c() {
     let service = Service::command("grpc", &["node", &program_file("grpc.js")]);
     let up = Up::with(&[service.container("ports: [{name: h2c, containerPort: 8080}]")]).await;
     let mut client = Client::h2c(up.gateway.0).await;
-    let message = Bytes::from_static(b"\0\0\0\0\x02hi");
+    // More than a window, so that both sides have to make room for the rest.
+    let message: Bytes = (0..3 << 20).map(|at: u32| at.to_le_bytes()[1]).collect();
     let request = Request::post("/test.Greeter/Greet")
         .header("host", "grpc.default.example.com")
         .header("content-type", "application/grpc")
@@ -142,7 +153,11 @@ async fn grpc_keeps_its_status_in_the_trailers_over_h2c() {
         .body(with_trailers(message.clone(), HeaderMap::new()));
     let answer = client.ask(request.unwrap()).await.unwrap();
     assert_eq!(answer.status, 200);
-    assert_eq!(answer.body, message);
+    assert!(
+        answer.body == message,
+        "{} bytes came back",
+        answer.body.len()
+    );
     assert_eq!(
         answer.trailers["grpc-status"],
         HeaderValue::from_static("0")

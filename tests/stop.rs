@@ -39,6 +39,7 @@ async fn sigterm_answers_who_is_inside_and_who_waits() {
     up.signal(Signal::TERM);
     let said = up.output.until_line(STOPPING).await;
     assert!(said.contains("left=40"), "{said}");
+    assert_eq!(up.page("/readyz").await.status, 503);
     folder.write("go", "");
     for client in &mut asked {
         let answer = client.read_response().await;

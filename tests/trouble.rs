@@ -7,6 +7,7 @@ tests! {
     a_workload_that_crashes_at_its_start_is_told_once_with_its_last_words;
     a_program_that_is_not_there_is_told;
     a_crash_fails_who_is_inside_and_the_waiting_are_served_by_the_next needs "python3";
+    an_answer_that_starts_or_goes_on_too_late_is_ended needs "node", "python3";
     a_client_that_leaves_frees_its_place_at_once;
     nothing_is_started_for_who_left_before_the_decision;
 }
@@ -82,6 +83,24 @@ async fn a_crash_fails_who_is_inside_and_the_waiting_are_served_by_the_next() {
     }
     served.dedup();
     assert_eq!(served.len(), 1, "one process after the crash: {served:?}");
+    up.stop().await;
+}
+
+async fn an_answer_that_starts_or_goes_on_too_late_is_ended() {
+    let folder = Folder::new();
+    let services = [
+        Service::fragile("late", &folder).spec("responseStartTimeoutSeconds: 1"),
+        Service::node("stuck").spec("idleTimeoutSeconds: 1"),
+    ];
+    let up = Up::with(&services).await;
+    let late = up.gateway.get("late.default.example.com", "/wait").await;
+    assert_eq!(late.status, 504, "{}", late.text());
+    // Its first event comes, and its second never does.
+    let mut stuck = up.gateway.ask("stuck.default.example.com", "/events").await;
+    let answer = stuck.read_response().await;
+    assert_eq!(answer.head.status, 200);
+    assert_eq!(answer.body, "data: first\n\n");
+    assert!(!answer.complete, "it ends as if it were whole");
     up.stop().await;
 }
 

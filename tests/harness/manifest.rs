@@ -46,6 +46,11 @@ impl Service {
         Self::command(name, &["sh", "-c", line])
     }
 
+    /// One that runs `programs/server.js`.
+    pub(crate) fn node(name: &str) -> Self {
+        Self::command(name, &["node", &program_file("server.js")])
+    }
+
     /// One that runs `programs/fragile.py` in `folder`.
     pub(crate) fn fragile(name: &str, folder: &Folder) -> Self {
         Self::command(name, &["python3", &program_file("fragile.py")]).within(folder)
