@@ -85,9 +85,16 @@ impl RequestError {
 /// Whether an answer is a queue-proxy's word that its container could not be reached, so that
 /// nothing of the request has got there.
 pub(crate) fn is_unreached<B>(answer: &Response<B>) -> bool {
-    answer.status() == StatusCode::BAD_GATEWAY
-        && answer
-            .headers()
-            .get(header::PROXY_STATUS)
-            .is_some_and(|value| value == "penstock-queue-proxy; error=connection_refused")
+    says(answer, "penstock-queue-proxy; error=connection_refused")
+}
+
+/// Whether an answer is a queue-proxy's word that its container closed the connection instead of
+/// answering: as one does that is about to end.
+pub(crate) fn is_cut_off<B>(answer: &Response<B>) -> bool {
+    says(answer, "penstock-queue-proxy; error=connection_terminated")
+}
+
+fn says<B>(answer: &Response<B>, status: &str) -> bool {
+    let said = answer.headers().get(header::PROXY_STATUS);
+    answer.status() == StatusCode::BAD_GATEWAY && said.is_some_and(|value| value == status)
 }

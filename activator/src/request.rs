@@ -37,7 +37,7 @@ use tokio_util::task::TaskTracker;
 use crate::demand::{Open, Reporter, Tracker};
 use crate::metrics::{Counted, Measured, Metrics};
 use crate::probe;
-use crate::refusal::{RequestError, is_unreached};
+use crate::refusal::{RequestError, is_cut_off, is_unreached};
 use crate::revision::{Entry, Place};
 use crate::route::Rules;
 use crate::table::Table;
@@ -47,6 +47,10 @@ const REPLAY_LIMIT: usize = 64 * 1024;
 /// How long a pod that could not be reached gets no request, unless the cluster says before
 /// that it is well again.
 const ASIDE: Duration = Duration::from_millis(250);
+
+/// How long a slot is kept whose container closed the connection instead of answering. If it ends,
+/// the cluster says so by then, and who is next in line goes to another pod.
+const CUT_OFF_SHOWS: Duration = Duration::from_millis(50);
 
 /// What all workers of one activator share.
 #[derive(Debug)]
@@ -204,6 +208,9 @@ impl App {
                     if let Some(pod) = place.served(arrived) {
                         let first_byte = Instant::now().into_std();
                         self.shared.metrics.cold.observe(arrived, pod, first_byte);
+                    }
+                    if is_cut_off(&answer) {
+                        sleep(CUT_OFF_SHOWS).await;
                     }
                     return Ok((answer, active));
                 }
