@@ -31,9 +31,11 @@ pub(crate) struct Watched {
     ready: u32,
     /// Pods wanted.
     wanted: u32,
-    /// Which part of the policy's rule decided last, and when.
+    /// Which part of the policy's rule decided last.
     mode: &'static str,
-    decided: Option<Duration>,
+    /// When a report that nobody waits on last brought a decision. Decisions on a tick do not
+    /// count: tick and report may come in step, and the tick just before a report knows less.
+    reacted: Option<Duration>,
     heard: Duration,
     asking: Asking,
     series: Series,
@@ -84,7 +86,7 @@ impl Watched {
             ready,
             wanted,
             mode: "",
-            decided: None,
+            reacted: None,
             heard: now,
             asking: Asking {
                 taken: wanted,
@@ -124,12 +126,17 @@ impl Watched {
     /// Takes a report. Returns whether a decision is due now, not at the next tick.
     pub(crate) fn observe(&mut self, report: &Demand, now: Duration) -> bool {
         self.heard = now;
-        let urgent = self.policy.observe(report, self.ready, now);
-        urgent
-            || self.policy.is_event_driven()
-                && self
-                    .decided
-                    .is_none_or(|decided| now.saturating_sub(decided) >= APART)
+        if self.policy.observe(report, self.ready, now) {
+            return true;
+        }
+        let may = self
+            .reacted
+            .is_none_or(|reacted| now.saturating_sub(reacted) >= APART);
+        let due = may && self.policy.is_event_driven();
+        if due {
+            self.reacted = Some(now);
+        }
+        due
     }
 
     /// When a report, or the lack of one, was last heard.
@@ -144,7 +151,6 @@ impl Watched {
 
     /// Decides. A change has to be asked for and told.
     pub(crate) fn decide(&mut self, now: Duration) -> Option<Change> {
-        self.decided = Some(now);
         let verdict = self.policy.decide(self.ready, now);
         self.mode = verdict.mode;
         let from = self.wanted;

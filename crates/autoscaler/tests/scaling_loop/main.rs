@@ -327,6 +327,28 @@ async fn a_step_of_half_as_much_again_is_followed_within_two_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_report_is_decided_on_also_right_behind_a_tick() {
+    // The tick comes every two seconds, the report in step with it: on every other one.
+    for seconds in [90, 91] {
+        let cluster =
+            ScriptedCluster::obedient([revision("hello-00001").concurrency(10).build()], addrs(9));
+        let bench = Bench::start(&cluster, from_zero(), PolicyKind::Demand).await;
+        bench.send(vec![report(&hello(), 20.0, 20, 0)]).await;
+        for _ in 0..seconds {
+            bench.wait(1).await;
+            bench.send(vec![report(&hello(), 20.0, 0, 20)]).await;
+        }
+        bench.settle().await;
+        assert_eq!(bench.state("default/hello-00001").wanted, 3);
+        bench.wait(1).await;
+        bench.send(vec![report(&hello(), 30.0, 0, 30)]).await;
+        bench.settle().await;
+        assert_eq!(bench.state("default/hello-00001").wanted, 5, "{seconds}");
+        bench.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_loop_ends_with_the_stop_signal_and_lives_on_without_a_source() {
     let cluster = ScriptedCluster::new([revision("hello-00001").build()]);
     let bench = Bench::start(&cluster, from_zero(), PolicyKind::Demand).await;
