@@ -72,15 +72,21 @@ pub enum ForwardError {
 }
 
 impl ForwardError {
-    /// Whether the upstream has certainly not seen the request.
+    /// Whether the upstream has certainly not seen the request, for a reason of its own.
     pub fn nothing_sent(&self) -> bool {
-        matches!(self, Self::Dial(_))
+        match self {
+            Self::Dial(DialError::Refused { .. } | DialError::TimedOut { .. }) => true,
+            Self::Dial(DialError::Exhausted { .. }) => false,
+            Self::Closed { .. } | Self::Broken { .. } => false,
+            Self::NotRepeatable | Self::Switched { .. } => false,
+        }
     }
 
     /// RFC 9209 §2.3: the type of the error.
     pub fn proxy_error(&self) -> &'static str {
         match self {
             Self::Dial(DialError::Refused { .. }) => "connection_refused",
+            Self::Dial(DialError::Exhausted { .. }) => "proxy_internal_error",
             Self::Dial(DialError::TimedOut { .. }) => "connection_timeout",
             Self::Closed { .. } => "connection_terminated",
             Self::Broken { .. } => "http_protocol_error",

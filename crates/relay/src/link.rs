@@ -45,6 +45,14 @@ pub enum DialError {
         /// What the system said.
         source: io::Error,
     },
+    /// This process or machine has no descriptor, port or memory left to connect with.
+    #[error("dial tcp {addr}: {source}")]
+    Exhausted {
+        /// Who was to be dialled.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// It said nothing.
     #[error("timed out dialing {addr} after {:.2}s", .after.as_secs_f64())]
     TimedOut {
@@ -71,6 +79,11 @@ pub(crate) async fn dial(addr: SocketAddr) -> Result<TcpStream, DialError> {
             DIAL_FIRST.mul_f64(growth)
         };
         match timeout(limit, TcpStream::connect(addr)).await {
+            // Nobody listens, and the system has connected the port with itself.
+            Ok(Ok(stream)) if stream.local_addr().is_ok_and(|own| own == addr) => {
+                let source = io::ErrorKind::ConnectionRefused.into();
+                return Err(DialError::Refused { addr, source });
+            }
             Ok(Ok(stream)) => {
                 let _ = stream.set_nodelay(true);
                 let keep_alive = TcpKeepalive::new()
@@ -80,12 +93,26 @@ pub(crate) async fn dial(addr: SocketAddr) -> Result<TcpStream, DialError> {
                 return Ok(stream);
             }
             Ok(Err(source)) if source.kind() == io::ErrorKind::TimedOut => {}
+            Ok(Err(source)) if is_own(&source) => {
+                return Err(DialError::Exhausted { addr, source });
+            }
             Ok(Err(source)) => return Err(DialError::Refused { addr, source }),
             Err(_elapsed) => {}
         }
     }
     let after = start.elapsed();
     Err(DialError::TimedOut { addr, after })
+}
+
+/// Whether a failure is this side's, and says nothing of the upstream: no descriptor (EMFILE,
+/// ENFILE), no buffer (ENOBUFS) or no port is left.
+fn is_own(error: &io::Error) -> bool {
+    const EXHAUSTED: [i32; 3] = [23, 24, 105];
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.kind() == io::ErrorKind::OutOfMemory
+        || error
+            .raw_os_error()
+            .is_some_and(|code| EXHAUSTED.contains(&code))
 }
 
 /// One connection.
