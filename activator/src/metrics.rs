@@ -298,7 +298,11 @@ impl Drop for Measured {
         let gone = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
         let outcome = Outcome::Status(self.status.unwrap_or(gone));
         let host = self.host.as_ref().and_then(|host| host.to_str().ok());
-        let server = self.labels(outcome, Peer::Host(host.unwrap_or("")), further);
+        // Whoever asks for what does not exist chooses the host: all of these are one.
+        let known = host
+            .filter(|_| self.revision.is_some())
+            .unwrap_or("unknown");
+        let server = self.labels(outcome, Peer::Host(known), further);
         self.shared
             .metrics
             .server

@@ -292,14 +292,17 @@ impl Active {
 /// The request as every pod gets it (spec/activator.md §7).
 fn prepare(mut head: Parts, host: Option<&HeaderValue>, caller: &Caller) -> Outgoing {
     headers::remove_routing(&mut head.headers);
+    let mut outgoing = Outgoing::prepare(head, caller);
+    // Last, so that no caller can name them in `Connection` and have them taken out.
+    let headers = &mut outgoing.head().headers;
     if let Some(host) = host
-        && !head.headers.contains_key(header::ORIGINAL_HOST)
+        && !headers.contains_key(header::ORIGINAL_HOST)
     {
-        head.headers.insert(header::ORIGINAL_HOST, host.clone());
+        headers.insert(header::ORIGINAL_HOST, host.clone());
     }
     let by = HeaderValue::from_static(header::PROBE_ACTIVATOR);
-    head.headers.insert(header::PROXY_REQUEST, by);
-    Outgoing::prepare(head, caller)
+    headers.insert(header::PROXY_REQUEST, by);
+    outgoing
 }
 
 /// A request whose body is too long to be kept, and whose first pod could not be reached.

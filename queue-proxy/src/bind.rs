@@ -102,8 +102,8 @@ impl QueueProxy {
         });
         let stop = Stop::default();
         let keep = Keep {
-            total: idle,
-            each: idle,
+            total: idle.div_ceil(workers.count()),
+            each: idle.div_ceil(workers.count()),
         };
         serve(&self.listener, workers, &stop, || App {
             shared: Arc::clone(&shared),
@@ -168,5 +168,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.stop.close.cancel();
         self.stop.cut.cancel();
+        // In `penstock up` the series outlive the pod; its address will not come again.
+        let gone = Some(self.shared.user_addr);
+        self.shared.metrics.client.forget(|addr, _| addr == gone);
     }
 }

@@ -103,6 +103,16 @@ pub(crate) struct Measured {
     pub(crate) broken: bool,
 }
 
+/// The host that the caller had sent. An activator puts the pod's address in its place, which
+/// would make series of their own for each pod.
+fn host_asked_for(head: &Parts) -> Option<HeaderValue> {
+    let original = head.headers.get(header::ORIGINAL_HOST);
+    original
+        .filter(|host| !host.is_empty())
+        .cloned()
+        .or_else(|| headers::host(head))
+}
+
 impl Measured {
     pub(crate) fn start(shared: &Shared, head: &Parts, body: &Incoming, arrived: Instant) -> Self {
         Self {
@@ -111,7 +121,7 @@ impl Measured {
             probe: is_unmeasured(&head.headers),
             method: head.method.clone(),
             version: head.version,
-            host: headers::host(head),
+            host: host_asked_for(head),
             tag: RouteTag::of(&head.headers),
             arrived,
             // Of a body without a length nobody counts the bytes.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use http::header::HeaderValue;
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -127,9 +127,10 @@ impl App {
             measured.enters(Instant::now());
             let body = RequestBody::once(body);
             let relay = &self.relay;
-            let answer = relay
+            let mut answer = relay
                 .forward(self.shared.user_addr, &host, &outgoing, body, caller)
                 .await?; // 502
+            disown(answer.headers_mut());
             Ok(Served { answer, slot })
         };
         limits
@@ -167,6 +168,15 @@ impl App {
             let depth = (gate.waiting() + gate.in_flight() + more).min(most);
             metrics.depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
         }
+    }
+}
+
+/// Takes out what another proxy of ours has said of another exchange, if the container hands it
+/// on: the activator would take it for this one's word.
+fn disown(answer: &mut HeaderMap) {
+    let ours = |value: &HeaderValue| value.as_bytes().starts_with(b"penstock-");
+    if answer.get_all(header::PROXY_STATUS).iter().any(ours) {
+        answer.remove(header::PROXY_STATUS);
     }
 }
 

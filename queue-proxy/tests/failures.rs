@@ -309,3 +309,25 @@ async fn a_caller_that_goes_on_sending_is_not_reset_before_it_has_the_answer() {
     drop(client);
     proxy.end().await;
 }
+
+#[tokio::test]
+async fn what_another_proxy_said_of_another_exchange_is_not_handed_on() {
+    let said = |by: &str| {
+        format!(
+            "HTTP/1.1 502 Bad Gateway\r\nproxy-status: {by}; error=connection_refused\r\n\
+             content-length: 0\r\n\r\n"
+        )
+    };
+    for (by, kept) in [("penstock-queue-proxy", false), ("a-cdn", true)] {
+        let raw = RawWorkload::start([Turn::write(said(by))]).await;
+        let proxy = before(raw.addr()).start();
+        let answer = Client::http1(proxy.addr())
+            .await
+            .get("a", "/")
+            .await
+            .unwrap();
+        assert_eq!(answer.status, 502);
+        assert_eq!(answer.headers.contains_key("proxy-status"), kept, "{by}");
+        proxy.end().await;
+    }
+}

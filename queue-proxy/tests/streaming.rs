@@ -231,3 +231,28 @@ async fn the_framing_of_a_body_is_kept() {
         proxy.end().await;
     }
 }
+
+#[tokio::test]
+async fn an_upload_in_line_does_not_stop_another_of_the_same_connection() {
+    let workload = Workload::start().await;
+    let proxy = before(workload.addr()).slots(1).start();
+    let mut client = Client::h2c(proxy.addr()).await;
+    let (pieces, inside) = streaming_body();
+    let answer = client.send(post("/echo", inside)).await.unwrap();
+    let mut echo = answer.into_body();
+    // As much as one stream may send unread, and more than that.
+    let waiting = post("/echo", body(vec![b'w'; 3 << 20]));
+    let waiting = tokio::spawn(async move { client.ask(waiting).await.unwrap() });
+    proxy.until_value("kn_serving_queue_depth", &[], 2.0).await;
+    for _ in 0..3 {
+        pieces.send(Bytes::from(vec![b'i'; 1 << 20])).await.unwrap();
+        let mut read = 0;
+        while read < 1 << 20 {
+            read += data(&mut echo).await.len();
+        }
+    }
+    drop(pieces);
+    assert!(echo.collect().await.unwrap().to_bytes().is_empty());
+    assert_eq!(waiting.await.unwrap().body.len(), 3 << 20);
+    proxy.end().await;
+}

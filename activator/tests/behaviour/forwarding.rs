@@ -49,6 +49,22 @@ async fn cases_12_and_16_to_20_the_request_as_the_pod_gets_it() {
 }
 
 #[tokio::test]
+async fn a_caller_cannot_have_taken_out_what_the_activator_says() {
+    let pod = Workload::start().await;
+    let stage = Stage::new([hello().pod(pod.addr()).build()]);
+    let headers = [
+        ("connection", "K-Original-Host, K-Proxy-Request, X-Mine"),
+        ("x-mine", "1"),
+    ];
+    let answer = stage.client().await.ask(request(&headers)).await.unwrap();
+    let seen = Seen::parse(&answer.body);
+    assert_eq!(seen.header("k-original-host"), Some(HOST));
+    assert_eq!(seen.header("k-proxy-request"), Some("activator"));
+    assert_eq!(seen.header("x-mine"), None);
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn path_query_method_body_and_status_pass_unchanged() {
     let pod = Workload::start().await;
     let stage = Stage::new([hello().pod(pod.addr()).build()]);

@@ -69,7 +69,9 @@ pub(crate) async fn serve_connection<A: Answer>(
         http.timer(TokioTimer::new())
             .max_concurrent_streams(250)
             .initial_stream_window_size(1 << 20)
-            .initial_connection_window_size(1 << 20)
+            // Above what one stream may hold: a body that waits to be read must not keep the
+            // others from coming.
+            .initial_connection_window_size(64 << 20)
             .max_frame_size(1 << 20)
             .max_header_list_size((1 << 20) + 320);
         let mut http = pin!(http.serve_connection(transport, service));
@@ -108,10 +110,9 @@ async fn first_bytes(wire: &mut Wire, open: &Open) -> Option<(Bytes, bool)> {
     let mut reading = pin!(timeout(HEAD_LIMIT, read_first(wire)));
     let mut first = None;
     drive(open, |cx, closing| {
-        if closing {
-            return Poll::Ready(());
-        }
-        reading.as_mut().poll(cx).map(|read| first = Some(read))
+        // What has come already is still served.
+        let read = reading.as_mut().poll(cx).map(|read| first = Some(read));
+        if closing { Poll::Ready(()) } else { read }
     })
     .await;
     first?.ok()?.ok()

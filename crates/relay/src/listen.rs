@@ -3,10 +3,15 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4096;
+/// Time without a sign of life after which a caller is asked for one: what callers of the original
+/// know.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// An address that could not be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +50,11 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
+    // Accepted sockets inherit it: a caller that is gone without a word is noticed in the end.
+    let keep_alive = TcpKeepalive::new()
+        .with_time(KEEP_ALIVE)
+        .with_interval(KEEP_ALIVE);
+    socket.set_tcp_keepalive(&keep_alive)?;
     Ok(socket.into())
 }
 

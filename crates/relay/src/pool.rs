@@ -64,6 +64,8 @@ struct Idle {
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub(crate) sender: http2::SendRequest<RequestBody>,
+    /// Streams that the upstream allows at once.
+    allowed: Arc<AtomicUsize>,
     streams: Arc<AtomicUsize>,
     used: Arc<AtomicBool>,
 }
@@ -167,17 +169,27 @@ impl Pool {
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
             .initial_stream_window_size(1 << 20)
-            .initial_connection_window_size(4 << 20)
+            // As much as HTTP/2 has: callers that do not read their answers hold up only those.
+            .initial_connection_window_size(i32::MAX.unsigned_abs())
             .max_header_list_size((1 << 20) + 320);
         let (sender, connection) = http.handshake(TokioIo::new(wire)).await.map_err(refused)?;
+        let allowed = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
+        let told = Arc::clone(&allowed);
         // Ends by itself once no sender and no stream is left.
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let mut connection = std::pin::pin!(connection);
+            let ended = poll_fn(|cx| {
+                let ended = connection.as_mut().poll(cx);
+                told.store(connection.current_max_send_streams(), Ordering::Relaxed);
+                ended
+            });
+            if let Err(error) = ended.await {
                 tracing::debug!(%addr, %error, "a shared upstream connection ended");
             }
         });
         let shared = Shared {
             sender,
+            allowed,
             streams: Arc::default(),
             used: Arc::default(),
         };
@@ -191,10 +203,10 @@ impl Pool {
         let mut all = self.connections();
         let connections = all.get_mut(&addr)?;
         connections.open.retain(|shared| !shared.sender.is_closed());
-        let found = connections
-            .open
-            .iter()
-            .find(|shared| shared.streams.load(Ordering::Relaxed) < STREAMS)?;
+        let found = connections.open.iter().find(|shared| {
+            let most = STREAMS.min(shared.allowed.load(Ordering::Relaxed));
+            shared.streams.load(Ordering::Relaxed) < most
+        })?;
         Some((found.clone(), found.stream()))
     }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -95,10 +96,14 @@ pub fn serve<A: Answer>(
         });
         stop.tasks.spawn_on(
             async move {
-                let close = stop.close.clone();
-                close
-                    .run_until_cancelled_owned(accept(socket, index, workers, seats))
-                    .await;
+                let accepting = Accepting {
+                    socket,
+                    own: index,
+                    workers,
+                    seats,
+                };
+                stop.close.run_until_cancelled(accepting.run()).await;
+                accepting.rest();
             },
             handle,
         );
@@ -129,28 +134,44 @@ impl<A: Answer> Door for Seats<A> {
     }
 }
 
-async fn accept<A: Answer>(
+/// One worker's accept loop.
+struct Accepting<A> {
     socket: tokio::net::TcpListener,
     own: usize,
     workers: Workers,
     seats: Arc<[Arc<Seat<A>>]>,
-) {
-    loop {
-        let (stream, addr) = match socket.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) if is_of_one_connection(&error) => continue,
-            Err(error) => {
-                // Out of descriptors or memory: whoever waits in the backlog waits on.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(EXHAUSTED_PAUSE).await;
-                continue;
+}
+
+impl<A: Answer> Accepting<A> {
+    async fn run(&self) {
+        loop {
+            match self.socket.accept().await {
+                Ok((stream, addr)) => self.place(stream, addr),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    // Out of descriptors or memory: whoever waits in the backlog waits on.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                }
             }
-        };
-        let chosen = workers.idlest(own);
-        let seat = Arc::clone(&seats[chosen]);
+        }
+    }
+
+    /// At the end: takes who has connected already, since the system has told them that they are.
+    fn rest(self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Ok((stream, addr))) = self.socket.poll_accept(&mut cx) {
+            self.place(stream, addr);
+        }
+    }
+
+    /// Hands a connection to the worker with the fewest.
+    fn place(&self, stream: TcpStream, addr: SocketAddr) {
+        let chosen = self.workers.idlest(self.own);
+        let seat = Arc::clone(&self.seats[chosen]);
         seat.worker.connections.fetch_add(1, Ordering::Relaxed);
         let tasks = seat.tasks.clone();
-        if chosen == own {
+        if chosen == self.own {
             tasks.spawn(connection(Wire::Socket(stream), addr, seat));
         } else if let Ok(stream) = stream.into_std() {
             let handle = seat.worker.handle.clone();
