@@ -17,7 +17,8 @@ const ATTEMPT_LIMIT: Duration = Duration::from_millis(100);
 const ROUND_LIMIT: Duration = Duration::from_secs(10);
 /// Shortest and longest pause between aggressive attempts. In between it is a tenth of the time
 /// already waited: a container is then noticed at most a tenth later than it could be. (The peer
-/// waits 50 ms each time.)
+/// waits 50 ms each time.) The runtime's timer ticks in milliseconds and rounds the shortest up to
+/// the next.
 const PAUSE_MIN: Duration = Duration::from_micros(100);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
 
