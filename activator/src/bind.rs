@@ -11,6 +11,7 @@ use penstock_relay::listen::{ListenError, listen};
 use penstock_relay::serve::{Stop, serve};
 use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
+use penstock_runtime::seldom::Seldom;
 use penstock_types::RevisionId;
 use penstock_types::demand::Demand;
 use tokio::sync::mpsc;
@@ -105,6 +106,7 @@ impl Activator {
             },
             reporter: Reporter::new(demand),
             metrics,
+            failures: Seldom::default(),
             stopping: CancellationToken::new(),
             aside: beside.clone(),
             cut: stop.cut.clone(),

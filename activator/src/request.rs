@@ -29,6 +29,7 @@ use penstock_relay::headers;
 use penstock_relay::request_body::Replay;
 use penstock_relay::serve::{Answer, Caller};
 use penstock_runtime::metrics::Outcome;
+use penstock_runtime::seldom::Seldom;
 use penstock_types::header;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) rules: Rules,
     pub(crate) reporter: Reporter,
     pub(crate) metrics: Metrics,
+    /// Failed requests, as they are told.
+    pub(crate) failures: Seldom,
     /// Cancelled when this process was told to stop: probes then fail.
     pub(crate) stopping: CancellationToken,
     /// Short tasks beside requests; ended by `cut`.
@@ -105,8 +108,10 @@ impl Answer for App {
                 let answer = error.answer();
                 measured.attempt_ends_with(Outcome::Error(error.verdict().1));
                 measured.ends_with(answer.status());
-                if let RequestError::Upstream(source) = &error {
-                    tracing::warn!("a request got no answer: {source}");
+                if let RequestError::Upstream(source) = &error
+                    && let Some(unsaid) = self.shared.failures.may_say()
+                {
+                    tracing::warn!(unsaid, "a request got no answer: {source}");
                 }
                 answer
             }

@@ -11,6 +11,7 @@ use penstock_relay::listen::{ListenError, listen};
 use penstock_relay::serve::{Stop, serve};
 use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
+use penstock_runtime::seldom::Seldom;
 use penstock_types::probe::Probe;
 use penstock_types::{Slots, Timeouts};
 use tokio::time::timeout;
@@ -98,6 +99,7 @@ impl QueueProxy {
             gate,
             readiness: Readiness::new(readiness, user_addr.port()),
             metrics,
+            failures: Seldom::default(),
             drain: Drain::default(),
         });
         let stop = Stop::default();

@@ -26,6 +26,7 @@ use penstock_relay::forward::{Outgoing, Relay};
 use penstock_relay::headers;
 use penstock_relay::request_body::RequestBody;
 use penstock_relay::serve::{Answer, Caller};
+use penstock_runtime::seldom::Seldom;
 use penstock_types::{Slots, Timeouts, header};
 use tokio::time::Instant;
 
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) gate: Arc<Gate<()>>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Metrics,
+    /// Failed requests, as they are told.
+    pub(crate) failures: Seldom,
     pub(crate) drain: Drain,
 }
 
@@ -88,7 +91,7 @@ impl Answer for App {
             Err(error) => {
                 let (status, reason) = error.verdict();
                 measured.refused(status, reason);
-                log(&error);
+                self.tell(&error);
                 error.answer()
             }
         }
@@ -196,12 +199,23 @@ fn restore_host(head: &mut Parts, user_addr: SocketAddr) -> HeaderValue {
         .unwrap_or(HeaderValue::from_static("localhost"))
 }
 
-/// What the container did wrong goes to the log; the caller reads only that it did.
-fn log(error: &RequestError) {
-    match error {
-        RequestError::Upstream(source) => tracing::warn!("the container did not answer: {source}"),
-        RequestError::TimedOut => tracing::warn!("Request timeout"),
-        RequestError::Full(_) | RequestError::NoHost => tracing::debug!("{error}"),
+impl App {
+    /// What the container did wrong goes to the log, not once for each request; the caller reads
+    /// only that it did.
+    fn tell(&self, error: &RequestError) {
+        let seldom = &self.shared.failures;
+        match error {
+            RequestError::Upstream(_) | RequestError::TimedOut => {
+                if let Some(unsaid) = seldom.may_say() {
+                    let why: &dyn std::error::Error = match error {
+                        RequestError::Upstream(source) => source,
+                        other => other,
+                    };
+                    tracing::warn!(unsaid, "a request got no answer: {why}");
+                }
+            }
+            RequestError::Full(_) | RequestError::NoHost => tracing::debug!("{error}"),
+        }
     }
 }
 

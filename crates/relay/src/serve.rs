@@ -144,13 +144,20 @@ struct Accepting<A> {
 
 impl<A: Answer> Accepting<A> {
     async fn run(&self) {
+        let mut told = false;
         loop {
             match self.socket.accept().await {
-                Ok((stream, addr)) => self.place(stream, addr),
+                Ok((stream, addr)) => {
+                    told = false;
+                    self.place(stream, addr);
+                }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     // Out of descriptors or memory: whoever waits in the backlog waits on.
-                    tracing::warn!(%error, "cannot accept a connection");
+                    if !told {
+                        tracing::warn!(%error, "cannot accept connections");
+                        told = true;
+                    }
                     tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 }
             }

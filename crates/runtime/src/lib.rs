@@ -4,6 +4,7 @@
 //! - [`drain`]: the phases of a shutdown that loses no request
 //! - [`signal`]: stop, stop at once, reload
 //! - [`log`]: lines for a person or for a machine
+//! - [`seldom`]: what is worth a line only now and then
 //! - [`metrics`]: what is scraped, gathered from several registries
 //! - [`admin`]: the listener for metrics, health and state
 //!
@@ -15,5 +16,6 @@ pub mod admin;
 pub mod drain;
 pub mod log;
 pub mod metrics;
+pub mod seldom;
 pub mod signal;
 pub mod vars;
