@@ -30,7 +30,7 @@ use penstock_relay::request_body::Replay;
 use penstock_relay::serve::{Answer, Caller};
 use penstock_runtime::metrics::Outcome;
 use penstock_runtime::seldom::Seldom;
-use penstock_types::header;
+use penstock_types::{Protocol, header};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -152,10 +152,12 @@ impl App {
             return Err(RequestError::BadHost); // 400
         }
         let shared = &*self.shared;
-        let revision = shared.table.look(|known| {
+        let (revision, is_gateway) = shared.table.look(|known| {
+            let is_gateway = !known.snapshot.routes.hosts.is_empty();
             let id = shared.rules.find(&head, measured.host(), &known.snapshot)?; // 404
             let revision = known.revisions.get(&*id).cloned();
-            revision.ok_or_else(|| RequestError::UnknownRevision(id.into_owned())) // 404
+            let found = revision.map(|revision| (revision, is_gateway));
+            found.ok_or_else(|| RequestError::UnknownRevision(id.into_owned())) // 404
         })?;
         measured.is_for(&revision);
         let limits = Limits::start(revision.timeouts);
@@ -163,7 +165,10 @@ impl App {
         if first {
             self.urge(&revision, true);
         }
-        let outgoing = prepare(head, measured.host(), caller);
+        let mut outgoing = prepare(head, measured.host(), caller);
+        if is_gateway && revision.protocol == Protocol::H2c {
+            outgoing.use_http2(); // as an ingress does; behind one, it goes on as it came (§7)
+        }
         let replay = Replay::new(body, REPLAY_LIMIT);
         let exchange = self.exchange(&revision, &outgoing, &replay, caller, limits, measured);
         let (answer, active) = limits

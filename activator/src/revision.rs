@@ -8,7 +8,7 @@ use std::time::Instant;
 use http::HeaderValue;
 use penstock_cluster::{Phase, Pod, Revision};
 use penstock_gate::{Gate, Limits};
-use penstock_types::{RevisionId, Timeouts};
+use penstock_types::{Protocol, RevisionId, Timeouts};
 
 use crate::demand::Tracker;
 use crate::metrics::RevisionGauges;
@@ -96,6 +96,7 @@ pub(crate) struct Entry {
     pub(crate) service: Arc<str>,
     pub(crate) configuration: Arc<str>,
     pub(crate) timeouts: Timeouts,
+    pub(crate) protocol: Protocol,
     pub(crate) gate: Arc<Gate<Place>>,
     pub(crate) demand: Tracker,
     pub(crate) gauges: RevisionGauges,
@@ -113,6 +114,7 @@ impl Entry {
             service: Arc::clone(&revision.service),
             configuration: Arc::clone(&revision.configuration),
             timeouts: revision.timeouts,
+            protocol: revision.protocol,
             gate: Gate::new(revision.slots, Limits { waiting }, seed),
             demand: Tracker::default(),
             gauges,

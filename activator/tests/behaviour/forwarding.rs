@@ -1,10 +1,12 @@
 //! What a pod gets of a request, and the caller of its answer.
 
 use penstock_activator::Options;
+use penstock_cluster::Routes;
 use penstock_testkit::client::{Client, body};
+use penstock_testkit::cluster::route_to;
 use penstock_testkit::workload::{RawWorkload, Seen, Turn, Workload};
 
-use crate::stage::{Bound, HOST, Stage, hello, post, request};
+use crate::stage::{Bound, HOST, Stage, hello, hello_id, post, request};
 
 #[tokio::test]
 async fn cases_12_and_16_to_20_the_request_as_the_pod_gets_it() {
@@ -62,6 +64,25 @@ async fn a_caller_cannot_have_taken_out_what_the_activator_says() {
     assert_eq!(seen.header("k-proxy-request"), Some("activator"));
     assert_eq!(seen.header("x-mine"), None);
     stage.end().await;
+}
+
+#[tokio::test]
+async fn the_gateway_speaks_http2_to_a_port_named_h2c() {
+    let pod = Workload::start().await;
+    for (revision, want) in [(hello().h2c(), "HTTP/2.0"), (hello(), "HTTP/1.1")] {
+        let routes = Routes {
+            hosts: [(HOST.to_owned(), route_to(&hello_id()))].into(),
+        };
+        let revision = revision.pod(pod.addr()).build();
+        let stage = Bound::before([revision]).start_with_routes(routes);
+        let mut client = stage.client().await;
+        for sent in ["", "a body"] {
+            let answer = client.ask(post("/", body(sent))).await.unwrap();
+            let seen = Seen::parse(&answer.body);
+            assert_eq!((&*seen.version, &seen.body[..]), (want, sent.as_bytes()));
+        }
+        stage.end().await;
+    }
 }
 
 #[tokio::test]

@@ -55,6 +55,14 @@ impl Outgoing {
             || headers.contains_key("x-idempotency-key")
     }
 
+    /// Goes out as HTTP/2 whatever it came in as, unless it wants to change protocols, which
+    /// HTTP/2 cannot.
+    pub fn use_http2(&mut self) {
+        if self.upgrade.is_none() {
+            self.parts.version = Version::HTTP_2;
+        }
+    }
+
     pub(crate) fn version(&self) -> Version {
         self.parts.version
     }
