@@ -1,7 +1,7 @@
 //! A running loop, and the words to drive it with.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use penstock_autoscaler::{Autoscaler, Handle, PolicyKind, RevisionState};
@@ -16,6 +16,17 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// Gives every thread somebody who listens, before its first event. Where an event comes for the
+/// first time while nobody does, it may be taken for one that nobody ever wants, and then a test
+/// on another thread that does listen misses it.
+fn keep_events_on() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let anyone = tracing_subscriber::registry();
+        tracing::subscriber::set_global_default(anyone).expect("nobody else sets it");
+    });
+}
 
 /// A running loop.
 pub(crate) struct Bench {
@@ -34,6 +45,7 @@ impl Bench {
         config: Config,
         policy: PolicyKind,
     ) -> Self {
+        keep_events_on();
         let (config, configs) = watch::channel(Arc::new(config));
         let registry = Registry::new();
         let autoscaler =
