@@ -6,9 +6,9 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Version};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use penstock_cluster::Revision;
 use penstock_relay::headers;
+use penstock_relay::incoming::Incoming;
 use penstock_runtime::metrics::{
     Exchange, HTTP_SCOPE, HttpLabels, HttpSeries, Outcome, Peer, Scheme, Scope, Side,
 };

@@ -19,13 +19,13 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use penstock_gate::{Admit, Slot};
 use penstock_relay::body::{Body, BodyError, Guard, Relayed};
 use penstock_relay::deadline::{Limits, TooLate};
 use penstock_relay::forward::{ForwardError, Outgoing, Relay};
 use penstock_relay::headers;
+use penstock_relay::incoming::Incoming;
 use penstock_relay::request_body::Replay;
 use penstock_relay::serve::{Answer, Caller};
 use penstock_runtime::metrics::Outcome;

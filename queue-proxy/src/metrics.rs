@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use penstock_relay::headers;
+use penstock_relay::incoming::Incoming;
 use penstock_runtime::metrics::{
     DURATION_BUCKETS, Exchange, HTTP_SCOPE, HttpLabels, HttpSeries, Outcome, Peer, Scheme, Scope,
     Side,

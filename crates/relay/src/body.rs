@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::incoming::{Broken, Incoming};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::link::Link;
@@ -33,7 +33,7 @@ impl Guard for () {}
 pub enum BodyError {
     /// The upstream stopped in the middle.
     #[error("the upstream broke off its answer")]
-    Upstream(#[source] hyper::Error),
+    Upstream(#[source] Broken),
     /// The request took longer than it may (`timeoutSeconds`).
     #[error("the request took longer than it may")]
     Whole,
@@ -192,7 +192,7 @@ impl Relayed {
 fn poll_incoming(
     body: &mut Incoming,
     cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
     http_body::Body::poll_frame(Pin::new(body), cx)
 }
 

@@ -19,7 +19,6 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::Request;
 use http_body::Body as _;
-use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
@@ -53,12 +52,12 @@ pub(crate) async fn serve_connection<A: Answer>(
     };
     let caller = Arc::new(Caller::new(addr));
     let transport = Transport::new(wire, first, Arc::clone(&caller));
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|request: Request<hyper::body::Incoming>| {
         head_is_over(!request.body().is_end_stream());
         caller.interim.request_begins();
         let (answer, caller) = (Arc::clone(answer), Arc::clone(&caller));
         async move {
-            let mut answer = answer.answer(request, caller).await;
+            let mut answer = answer.answer(request.map(Into::into), caller).await;
             answer.body_mut().begin();
             Ok::<_, Infallible>(answer)
         }

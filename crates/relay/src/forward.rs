@@ -178,7 +178,7 @@ impl Relay {
                 Ok(answer) => {
                     shared.answered();
                     let carrier = Carrier::Stream(Some(stream));
-                    return Ok(answer.map(|body| Relayed::new(body, carrier)));
+                    return Ok(answer.map(|body| Relayed::new(body.into(), carrier)));
                 }
                 Err(error) => error,
             };
@@ -215,9 +215,9 @@ impl Relay {
                 Ok(answer) => {
                     let carrier = Carrier::Link(Some((link, Arc::clone(&self.pool))));
                     return Ok(if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-                        answer.map(|body| Relayed::upgraded(body, carrier))
+                        answer.map(|body| Relayed::upgraded(body.into(), carrier))
                     } else {
-                        answer.map(|body| Relayed::new(body, carrier))
+                        answer.map(|body| Relayed::new(body.into(), carrier))
                     });
                 }
                 Err(error) => error,

@@ -13,6 +13,7 @@
 //!   serves one until closed or cut; `patience.rs` limits heads and answers that are not taken
 //! - [`headers`]: what a proxy removes, adds and keeps
 //! - [`forward`]: one exchange with an upstream, over the pool of the worker
+//! - [`incoming`]: bodies as they come in, of callers and of upstreams
 //! - [`body`]: answers that hold a guard to their last byte, and end at a deadline
 //! - [`request_body`]: request bodies that wait for `100 Continue` and can be sent twice
 //! - [`deadline`]: the time limits of one request
@@ -30,6 +31,7 @@ mod connection;
 pub mod deadline;
 pub mod forward;
 pub mod headers;
+pub mod incoming;
 mod interim;
 mod link;
 pub mod listen;

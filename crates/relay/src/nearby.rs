@@ -124,9 +124,9 @@ mod tests {
     use super::*;
     use std::num::NonZeroUsize;
 
+    use crate::incoming::Incoming;
     use http::{HeaderValue, Request, Response};
     use http_body_util::BodyExt as _;
-    use hyper::body::Incoming;
 
     use crate::body::Body;
     use crate::forward::{ForwardError, Keep, Outgoing, Relay};

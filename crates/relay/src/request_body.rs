@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::incoming::{Broken, Incoming};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep};
 
@@ -151,7 +151,7 @@ impl Kept {
         &mut self,
         next: &mut usize,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         if !self.spilled {
             if let Some(frame) = self.frames.get(*next) {
                 *next += 1;
@@ -193,12 +193,12 @@ impl Kept {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Broken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         if let Some(wait) = &mut self.wait {
             if wait.go.as_mut().poll(cx).is_pending() && wait.limit.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
