@@ -111,7 +111,7 @@ impl Activator {
             aside: beside.clone(),
             cut: stop.cut.clone(),
         });
-        let relays = Relay::for_workers(workers, KEEP, &stop.tasks, &stop.cut);
+        let relays = Relay::for_workers(workers, KEEP);
         // Before the first request, so that it finds what there is.
         let snapshots = cluster.snapshot();
         shared.table.see(Arc::clone(&snapshots.borrow()), &relays);

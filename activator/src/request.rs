@@ -14,15 +14,15 @@
 //! Source: spec/activator.md §2, §3.3, §7.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
-use hyper::upgrade::OnUpgrade;
 use penstock_gate::{Admit, Slot};
 use penstock_relay::body::{Body, BodyError, Guard, Relayed};
-use penstock_relay::deadline::{Limits, TooLate};
+use penstock_relay::deadline::Limits;
 use penstock_relay::forward::{ForwardError, Outgoing, Relay};
 use penstock_relay::headers;
 use penstock_relay::incoming::Incoming;
@@ -89,7 +89,6 @@ impl Answer for App {
         if let Some(answer) = probe::answer(&mut head.headers, healthy) {
             return answer;
         }
-        let upgrade = head.extensions.remove::<OnUpgrade>();
         let mut measured = Measured::start(&self.shared, &head, &body);
         match self.serve(head, body, &caller, &mut measured).await {
             Ok(Served {
@@ -102,7 +101,7 @@ impl Answer for App {
                     measured,
                     _held: held,
                 };
-                self.relay.hand_on(answer, upgrade, &limits, inside)
+                self.relay.hand_on(answer, &limits, inside)
             }
             Err(error) => {
                 let answer = error.answer();
@@ -171,10 +170,7 @@ impl App {
         }
         let replay = Replay::new(body, REPLAY_LIMIT);
         let exchange = self.exchange(&revision, &outgoing, &replay, caller, limits, measured);
-        let (answer, active) = limits
-            .answer_within(exchange)
-            .await
-            .map_err(TooLate::from)??; // 504, 503, 502
+        let (answer, active) = limits.answer_within(pin!(exchange)).await??; // 504, 503, 502
         let held = Held {
             _active: active,
             _demand: demand,

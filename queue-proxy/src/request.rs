@@ -11,13 +11,13 @@
 //! Source: spec/queue-proxy.md §3; the numbers are those of its stages.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::header::HeaderValue;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Body as _;
-use hyper::upgrade::OnUpgrade;
 use penstock_gate::{Gate, Slot};
 use penstock_relay::body::{Body, BodyError, Guard, Relayed};
 use penstock_relay::deadline::Limits;
@@ -76,8 +76,7 @@ impl Answer for App {
         }
         shared.drain.request_came();
         let limits = Limits::start(shared.timeouts); // 7
-        let (mut head, body) = request.into_parts();
-        let upgrade = head.extensions.remove::<OnUpgrade>();
+        let (head, body) = request.into_parts();
         let mut measured = Measured::start(shared, &head, &body, limits.arrived()); // 1
         match self.serve(head, body, limits, &caller, &mut measured).await {
             Ok(Served { answer, slot }) => {
@@ -86,7 +85,7 @@ impl Answer for App {
                     measured,
                     _slot: slot,
                 };
-                self.relay.hand_on(answer, upgrade, &limits, inside)
+                self.relay.hand_on(answer, &limits, inside)
             }
             Err(error) => {
                 let (status, reason) = error.verdict();
@@ -121,7 +120,7 @@ impl App {
         headers::remove_routing(&mut head.headers);
         let bypass = is_kubelet_probe(&head);
         let outgoing = Outgoing::prepare(head, caller);
-        let inside = async {
+        let inside = pin!(async {
             let slot = if bypass {
                 None // a probe of the kubelet (§3.5)
             } else {
@@ -135,7 +134,7 @@ impl App {
                 .await?; // 502
             disown(answer.headers_mut());
             Ok(Served { answer, slot })
-        };
+        });
         limits
             .answer_within(inside)
             .await

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::{HeaderMap, StatusCode};
+
 use crate::interim::Interim;
 
 /// The peer of one connection.
@@ -28,11 +30,12 @@ impl Caller {
         self.addr
     }
 
-    /// Makes its connection notice, while the answer is held, that it has left, although
-    /// nobody reads from it: hyper looks only once the body of a request was read. The request is then
-    /// dropped. Costs a second descriptor for the time, so it is for requests that have to wait.
+    /// Makes its connection notice, while the answer is held, that it has left, however much it
+    /// has sent that nobody reads. The request is then dropped. A little is read ahead in any
+    /// case, and mostly shows it; beyond that it costs a second descriptor for the time, so this
+    /// is for requests that have to wait.
     ///
-    /// A caller that has shut down its sending side counts as having left, as it does for hyper.
+    /// A caller that has shut down its sending side counts as having left.
     pub fn notice_leaving(&self) -> Noticing<'_> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Noticing(self)
@@ -40,6 +43,11 @@ impl Caller {
 
     pub(crate) fn is_noticed(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Sends an interim answer (1xx) ahead of the one that is being made.
+    pub(crate) fn interim(&self, status: StatusCode, headers: &HeaderMap) {
+        self.interim.push(status, headers);
     }
 }
 

@@ -1,10 +1,7 @@
 //! Serving one connection: HTTP/1.1, or HTTP/2 by prior knowledge, on one port.
 //!
-//! What hyper decides here, and callers of the original may notice: `Upgrade: h2c` is not taken,
-//! which RFC 9113 §3.1 allows (such a request is served as HTTP/1.1); the head of an HTTP/1
-//! request has at most 100 lines and about 400 KiB, beyond which it is 431; an HTTP version that does not
-//! exist is 400; over HTTP/1 only trailers that `Trailer` announced are sent, to a caller only
-//! if its `TE` lists `trailers`; a 304 has no Content-Length; HTTP/2 callers get no 1xx.
+//! `Upgrade: h2c` is not taken, which RFC 9113 §3.1 allows: such a request is served as HTTP/1.1.
+//! HTTP/2 callers get no 1xx.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -16,19 +13,18 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use http::Request;
-use http_body::Body as _;
 use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
-use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::caller::Caller;
+use crate::h1::{self, stock};
 use crate::nearby::Wire;
-use crate::patience::{HEAD_LIMIT, Patience, closes, head_is_over};
+use crate::patience::{HEAD_LIMIT, Patience};
 use crate::serve::Answer;
 use crate::transport::Transport;
 
@@ -51,18 +47,16 @@ pub(crate) async fn serve_connection<A: Answer>(
         return;
     };
     let caller = Arc::new(Caller::new(addr));
-    let transport = Transport::new(wire, first, Arc::clone(&caller));
-    let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        head_is_over(!request.body().is_end_stream());
-        caller.interim.request_begins();
-        let (answer, caller) = (Arc::clone(answer), Arc::clone(&caller));
-        async move {
-            let mut answer = answer.answer(request.map(Into::into), caller).await;
-            answer.body_mut().begin();
-            Ok::<_, Infallible>(answer)
-        }
-    });
     if is_h2 {
+        let service = service_fn(|request: Request<hyper::body::Incoming>| {
+            let (answer, caller) = (Arc::clone(answer), Arc::clone(&caller));
+            async move {
+                let mut answer = answer.answer(request.map(Into::into), caller).await;
+                answer.body_mut().begin();
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let transport = Transport::new(wire, first.freeze());
         let mut http = hyper::server::conn::http2::Builder::new(Streams(tasks.clone()));
         // The limits that callers of the original know (spec/queue-proxy.md §2).
         http.timer(TokioTimer::new())
@@ -83,29 +77,14 @@ pub(crate) async fn serve_connection<A: Answer>(
         })
         .await;
     } else {
-        let mut http = hyper::server::conn::http1::Builder::new();
-        // hyper's limit on the head would also end idle connections, and costs a timer for
-        // each request.
-        http.header_read_timeout(None);
-        let mut http = pin!(http.serve_connection(transport, service).with_upgrades());
-        let driven = drive(open, |cx, closing| {
-            if closing {
-                // A request that has just come is still served.
-                if http.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(());
-                }
-                closes();
-                http.as_mut().graceful_shutdown();
-            }
-            http.as_mut().poll(cx).map(drop)
-        });
-        // `None`: the head of a request, or taking an answer, took too long.
-        let _ = Patience::with_first_bytes().limit(driven).await;
+        let mut http = pin!(h1::serve(wire, first, caller, answer, open));
+        let mut http = pin!(Patience::default().limit(http.as_mut()));
+        drive(open, |cx, _| http.as_mut().poll(cx).map(drop)).await;
     }
 }
 
 /// Reads just enough to tell the protocols apart. `None`: the connection ended before, or has to.
-async fn first_bytes(wire: &mut Wire, open: &Open) -> Option<(Bytes, bool)> {
+async fn first_bytes(wire: &mut Wire, open: &Open) -> Option<(BytesMut, bool)> {
     let mut reading = pin!(timeout(HEAD_LIMIT, read_first(wire)));
     let mut first = None;
     drive(open, |cx, closing| {
@@ -117,19 +96,19 @@ async fn first_bytes(wire: &mut Wire, open: &Open) -> Option<(Bytes, bool)> {
     first?.ok()?.ok()
 }
 
-async fn read_first(wire: &mut Wire) -> io::Result<(Bytes, bool)> {
-    let mut first = [0; PREFACE.len()];
-    let mut count = 0;
+async fn read_first(wire: &mut Wire) -> io::Result<(BytesMut, bool)> {
+    let mut first = BytesMut::new();
     loop {
-        match wire.read(&mut first[count..]).await? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            read => count += read,
+        let read = poll_fn(|cx| stock::poll_fill(wire, &mut first, stock::SMALL, cx));
+        if read.await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        let count = first.len().min(PREFACE.len());
         if first[..count] != PREFACE[..count] {
-            return Ok((Bytes::copy_from_slice(&first[..count]), false));
+            return Ok((first, false));
         }
         if count == PREFACE.len() {
-            return Ok((Bytes::copy_from_slice(&first), true));
+            return Ok((first, true));
         }
     }
 }
@@ -157,7 +136,10 @@ struct Streams(TaskTracker);
 
 impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        self.0.spawn(Patience::without_heads().limit(stream));
+        self.0.spawn(async move {
+            let mut stream = pin!(stream);
+            Patience::default().limit(stream.as_mut()).await;
+        });
     }
 }
 
@@ -179,6 +161,11 @@ impl Open {
         let key = wakers.0;
         wakers.1.insert(key, waker);
         Entered { open: self, key }
+    }
+
+    /// Whether no further request is to be taken.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.state.load(Ordering::Acquire) != 0
     }
 
     /// No request after those under way.

@@ -5,35 +5,29 @@
 //! once the upstream has room for it. If the caller leaves while there is none, the upstream
 //! hears of it when it reads on or ends; one that does neither keeps its stream.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::EXPECT;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
-use hyper::upgrade::OnUpgrade;
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 
-use crate::body::{Body, Carrier, Guard, Relayed};
+use crate::body::{Body, Guard, Relayed};
 use crate::caller::Caller;
 use crate::deadline::Limits;
+pub use crate::dial::DialError;
+pub use crate::h1::{BadBody, BadHead, WrongLength};
 use crate::headers;
-use crate::link::DialError;
+pub use crate::link::LinkError;
 pub use crate::outgoing::Outgoing;
 pub use crate::pool::Keep;
 use crate::pool::Pool;
 use crate::request_body::RequestBody;
-use crate::tunnel;
 use crate::workers::Workers;
 
 /// Sends requests on. One for each worker: its connections stay on the thread that made them.
 #[derive(Clone, Debug)]
 pub struct Relay {
     pool: Arc<Pool>,
-    /// Upgraded connections run in here, until `cut`.
-    tasks: TaskTracker,
-    cut: CancellationToken,
 }
 
 /// Why there is no answer of the upstream to hand on.
@@ -47,16 +41,16 @@ pub enum ForwardError {
     Closed {
         /// Who was asked.
         addr: SocketAddr,
-        /// What hyper says.
-        source: hyper::Error,
+        /// How.
+        source: ExchangeError,
     },
     /// What came is no HTTP, or the connection broke.
     #[error("{addr} gave no usable answer: {source}")]
     Broken {
         /// Who was asked.
         addr: SocketAddr,
-        /// What hyper says.
-        source: hyper::Error,
+        /// How.
+        source: ExchangeError,
     },
     /// Nobody had the request yet, but more of its body was read than is kept to send it again.
     #[error("the pod could not be reached, and the body was too long to send it to another")]
@@ -69,6 +63,17 @@ pub enum ForwardError {
         /// What was asked for.
         asked: String,
     },
+}
+
+/// What went wrong on a connection to an upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// As HTTP/1 sees it.
+    #[error(transparent)]
+    Http1(#[from] LinkError),
+    /// As HTTP/2 sees it.
+    #[error(transparent)]
+    Http2(#[from] hyper::Error),
 }
 
 impl ForwardError {
@@ -97,29 +102,20 @@ impl ForwardError {
 }
 
 impl Relay {
-    /// A relay that keeps `keep` idle connections; its upgraded ones are `tasks`, ended by `cut`.
-    pub fn new(keep: Keep, tasks: TaskTracker, cut: CancellationToken) -> Self {
+    /// A relay that keeps `keep` idle connections.
+    pub fn new(keep: Keep) -> Self {
         Self {
             pool: Arc::new(Pool::new(keep, None)),
-            tasks,
-            cut,
         }
     }
 
     /// One for each of `workers`, in their order. Upstreams that are served by the same workers are
     /// reached within the process, without a socket.
-    pub fn for_workers(
-        workers: &Workers,
-        keep: Keep,
-        tasks: &TaskTracker,
-        cut: &CancellationToken,
-    ) -> Vec<Self> {
+    pub fn for_workers(workers: &Workers, keep: Keep) -> Vec<Self> {
         let near = |worker| Some((workers.nearby().clone(), worker));
         (0..workers.count())
             .map(|worker| Self {
                 pool: Arc::new(Pool::new(keep, near(worker))),
-                tasks: tasks.clone(),
-                cut: cut.clone(),
             })
             .collect()
     }
@@ -177,15 +173,17 @@ impl Relay {
             let mut error = match shared.sender.try_send_request(request).await {
                 Ok(answer) => {
                     shared.answered();
-                    let carrier = Carrier::Stream(Some(stream));
-                    return Ok(answer.map(|body| Relayed::new(body.into(), carrier)));
+                    return Ok(answer.map(|body| Relayed::by_stream(body.into(), stream)));
                 }
                 Err(error) => error,
             };
             request = match error.take_message() {
                 // It ended before anything was written: as good as new.
                 Some(request) if used => request,
-                _ => return Err(failed(addr, error.into_error())),
+                _ => {
+                    let error = error.into_error();
+                    return Err(failed(addr, ended(&error), error.into()));
+                }
             };
         }
     }
@@ -198,90 +196,57 @@ impl Relay {
         mut body: RequestBody,
         caller: &Arc<Caller>,
     ) -> Result<Response<Relayed>, ForwardError> {
-        let go = outgoing.has(EXPECT).then(|| {
-            let go = Arc::new(Notify::new());
-            body.wait_for(Arc::clone(&go));
-            go
-        });
         let bare = body.is_empty();
-        let mut request = outgoing.request(body, host);
         loop {
-            let mut link = match self.pool.take(addr).await {
+            let mut link = match self.pool.take(addr) {
                 Some(link) => link,
                 None => Box::pin(self.pool.open(addr)).await?,
             };
-            hear_interim(&mut request, go.as_ref(), outgoing, caller);
-            let error = match link.send(request).await {
+            link.begin(outgoing, host, body);
+            let answered = poll_fn(|cx| {
+                link.poll_head(cx, |status, headers| {
+                    // An HTTP/1.0 caller does not know interim answers (RFC 9110 §15.2).
+                    if outgoing.version() == Version::HTTP_11 {
+                        caller.interim(status, headers);
+                    }
+                })
+            });
+            let error = match answered.await {
                 Ok(answer) => {
-                    let carrier = Carrier::Link(Some((link, Arc::clone(&self.pool))));
-                    return Ok(if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-                        answer.map(|body| Relayed::upgraded(body.into(), carrier))
+                    let switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+                    let body = if switched {
+                        Relayed::upgraded(link, &self.pool)
                     } else {
-                        answer.map(|body| Relayed::new(body.into(), carrier))
-                    });
+                        Relayed::by_link(link, &self.pool)
+                    };
+                    return Ok(answer.map(|()| body));
                 }
                 Err(error) => error,
             };
-            let stale = link.used;
-            drop(link);
-            let mut error = error;
-            request = match error.take_message() {
+            let stale = link.used && link.is_silent() && error.is_end();
+            body = match link.take_back() {
                 // Nothing was written: as good as new.
-                Some(request) if stale => request,
-                _ if stale && bare && outgoing.is_repeatable() && ended(error.error()) => {
-                    outgoing.request(RequestBody::empty(), host)
-                }
-                _ => return Err(failed(addr, error.into_error())),
+                Some(body) if stale => body,
+                _ if stale && bare && outgoing.is_repeatable() => RequestBody::empty(),
+                _ => return Err(failed(addr, error.is_end(), error.into())),
             };
         }
     }
 
     /// Makes the caller's answer of an upstream's: it holds `guard` to its last byte and ends at
-    /// the limits. After a 101 the two connections are joined, under the same conditions, and the
-    /// answer itself is only a head. `upgrade` is the right to do so, from the caller's request.
+    /// the limits. After a 101 the two connections are joined under the same conditions.
     pub fn hand_on<G: Guard>(
         &self,
-        mut answer: Response<Relayed>,
-        upgrade: Option<OnUpgrade>,
+        answer: Response<Relayed>,
         limits: &Limits,
         guard: G,
     ) -> Response<Body<G>> {
         let until = limits.of_answer();
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS
-            && let Some(caller) = upgrade
-            && let Some(link) = answer.body_mut().take_link()
-        {
-            let cut = self.cut.clone();
-            self.tasks.spawn(async move {
-                let _guard = guard;
-                cut.run_until_cancelled(tunnel::run(caller, link, until))
-                    .await;
-            });
-            return answer.map(|_| Body::text(""));
-        }
         answer.map(|relayed| Body::relayed(relayed).until(until).holding(guard))
     }
 }
 
-/// Passes 1xx answers on; `100 Continue` also lets the held back body go, which makes hyper
-/// tell the caller.
-fn hear_interim(
-    request: &mut Request<RequestBody>,
-    go: Option<&Arc<Notify>>,
-    outgoing: &Outgoing,
-    caller: &Arc<Caller>,
-) {
-    // An HTTP/1.0 caller does not know interim answers (RFC 9110 §15.2).
-    let heard = outgoing.version() == Version::HTTP_11;
-    let (go, caller) = (go.cloned(), Arc::clone(caller));
-    hyper::ext::on_informational(request, move |interim| match &go {
-        Some(go) if interim.status() == StatusCode::CONTINUE => go.notify_one(),
-        _ if heard => caller.interim.push(interim.status(), interim.headers()),
-        _ => {}
-    });
-}
-
-fn switched(answer: &mut http::HeaderMap, outgoing: &Outgoing) -> Result<(), ForwardError> {
+fn switched(answer: &mut HeaderMap, outgoing: &Outgoing) -> Result<(), ForwardError> {
     let got = answer.get(http::header::UPGRADE).cloned();
     let text = |value: Option<&HeaderValue>| {
         value.map_or_else(String::new, |value| {
@@ -315,8 +280,8 @@ fn is_io(error: &hyper::Error) -> bool {
         .is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
-fn failed(addr: SocketAddr, source: hyper::Error) -> ForwardError {
-    if ended(&source) {
+fn failed(addr: SocketAddr, ended: bool, source: ExchangeError) -> ForwardError {
+    if ended {
         ForwardError::Closed { addr, source }
     } else {
         ForwardError::Broken { addr, source }

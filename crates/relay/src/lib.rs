@@ -8,9 +8,10 @@
 //!
 //! - [`listen`]: sockets to accept from, with errors that name the address
 //! - `nearby.rs`: connections within one process, where both ends are in it
+//! - `h1/`: HTTP/1, both sides of it; `dial.rs`, `pool.rs`, `link.rs`: connections to upstreams
 //! - [`workers`]: one thread and one single-threaded runtime each; a request never leaves its own
 //! - [`serve`]: accepts and spreads connections; `connection.rs` tells HTTP/1.1 from HTTP/2 and
-//!   serves one until closed or cut; `patience.rs` limits heads and answers that are not taken
+//!   serves one until closed or cut; `patience.rs` is the one timer of a connection
 //! - [`headers`]: what a proxy removes, adds and keeps
 //! - [`forward`]: one exchange with an upstream, over the pool of the worker
 //! - [`incoming`]: bodies as they come in, of callers and of upstreams
@@ -28,8 +29,11 @@
 pub mod body;
 mod caller;
 mod connection;
+mod date;
 pub mod deadline;
+mod dial;
 pub mod forward;
+mod h1;
 pub mod headers;
 pub mod incoming;
 mod interim;

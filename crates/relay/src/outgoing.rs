@@ -1,12 +1,14 @@
 //! A request on its way out: what came in without what concerned the incoming connection, kept
 //! so that it can be sent more than once.
 
-use http::header::{CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
+use bytes::BytesMut;
+use http::header::{EXPECT, HOST};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Uri, Version};
 
 use crate::caller::Caller;
+use crate::h1::{Encoder, encode};
 use crate::headers;
 use crate::request_body::RequestBody;
 
@@ -67,46 +69,41 @@ impl Outgoing {
         self.parts.version
     }
 
-    pub(crate) fn has(&self, name: HeaderName) -> bool {
-        self.parts.headers.contains_key(name)
+    pub(crate) fn method(&self) -> &Method {
+        &self.parts.method
+    }
+
+    /// Whether its body waits until it is asked for.
+    pub(crate) fn expects(&self) -> bool {
+        self.parts.headers.contains_key(EXPECT)
     }
 
     pub(crate) fn upgrade(&self) -> Option<&HeaderValue> {
         self.upgrade.as_ref()
     }
 
-    /// A copy of the head for one attempt. The extensions are the connection's and stay behind.
+    /// Writes the head for one attempt over HTTP/1.
+    pub(crate) fn write(&self, out: &mut BytesMut, host: &HeaderValue, body: Option<Encoder>) {
+        let Parts {
+            method,
+            uri,
+            headers,
+            ..
+        } = &self.parts;
+        encode::request(out, method, uri, host, headers, body);
+    }
+
+    /// A copy of the head for one attempt over HTTP/2. The extensions are the connection's and
+    /// stay behind.
     pub(crate) fn request(&self, body: RequestBody, host: &HeaderValue) -> Request<RequestBody> {
         let mut request = Request::new(body);
         *request.method_mut() = self.parts.method.clone();
         *request.headers_mut() = self.parts.headers.clone();
-        if self.parts.version == Version::HTTP_2 {
-            *request.version_mut() = Version::HTTP_2;
-            request.headers_mut().remove(HOST);
-            *request.uri_mut() = absolute(&self.parts.uri, host);
-        } else {
-            if self.parts.method != Method::CONNECT {
-                *request.uri_mut() = origin(&self.parts.uri);
-            } else if let Some(authority) = self.parts.uri.authority() {
-                *request.uri_mut() = Uri::from(authority.clone());
-            }
-            let chunked = !request.body().is_empty();
-            let headers = request.headers_mut();
-            headers.insert(HOST, host.clone());
-            if chunked && !headers.contains_key(CONTENT_LENGTH) {
-                // Without it hyper leaves the body of a GET out.
-                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            }
-        }
+        *request.version_mut() = Version::HTTP_2;
+        request.headers_mut().remove(HOST);
+        *request.uri_mut() = absolute(&self.parts.uri, host);
         request
     }
-}
-
-/// Origin form: the path and query exactly as they came.
-fn origin(uri: &Uri) -> Uri {
-    uri.path_and_query()
-        .cloned()
-        .map_or_else(Uri::default, Uri::from)
 }
 
 /// What HTTP/2 needs for its `:scheme`, `:authority` and `:path`.

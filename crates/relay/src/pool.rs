@@ -6,14 +6,14 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::Instant;
 
-use crate::link::{DialError, Link, dial};
+use crate::dial::{DialError, dial};
+use crate::link::Link;
 use crate::nearby::{Nearby, Wire};
 use crate::request_body::RequestBody;
 
@@ -91,7 +91,7 @@ impl Pool {
     }
 
     /// An idle connection that is still open, the one used last first.
-    pub(crate) async fn take(&self, addr: SocketAddr) -> Option<Box<Link>> {
+    pub(crate) fn take(&self, addr: SocketAddr) -> Option<Box<Link>> {
         loop {
             let mut link = {
                 let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,15 +99,7 @@ impl Pool {
                 idle.count -= 1;
                 link
             };
-            if link.idle_since.elapsed() > IDLE_LIMIT {
-                continue;
-            }
-            poll_fn(|cx| {
-                link.poll(cx);
-                Poll::Ready(())
-            })
-            .await;
-            if link.is_free() {
+            if link.idle_since.elapsed() <= IDLE_LIMIT && link.is_free() {
                 return Some(link);
             }
         }
@@ -115,7 +107,7 @@ impl Pool {
 
     /// A new connection.
     pub(crate) async fn open(&self, addr: SocketAddr) -> Result<Box<Link>, DialError> {
-        Link::over(self.connect(addr).await?, addr).await
+        Ok(Link::over(self.connect(addr).await?, addr))
     }
 
     async fn connect(&self, addr: SocketAddr) -> Result<Wire, DialError> {
@@ -126,8 +118,12 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection for the next request, unless there are enough.
+    /// Keeps a connection for the next request, unless it cannot take one, or there are enough.
     pub(crate) fn put(&self, mut link: Box<Link>) {
+        link.rest();
+        if !link.is_free() {
+            return;
+        }
         let now = Instant::now();
         link.used = true;
         link.idle_since = now;

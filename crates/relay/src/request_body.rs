@@ -1,31 +1,21 @@
-//! Bodies of requests on their way to an upstream.
-//!
-//! Two things may hold a body back. A caller that sent `Expect: 100-continue` is not asked for
-//! its body before the upstream asks (or a second has passed, spec/queue-proxy.md §3.8): reading
-//! the caller's body is what makes hyper answer `100 Continue`. And a body that may have to be
-//! sent twice is kept as it passes, up to a limit.
+//! Bodies of requests on their way to an upstream. One that may have to be sent twice is kept as
+//! it passes, up to a limit.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use crate::incoming::{Broken, Incoming};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::Notify;
-use tokio::time::{Sleep, sleep};
-
-/// How long a body waits for the upstream's `100 Continue` before it goes anyway.
-const CONTINUE_LIMIT: Duration = Duration::from_secs(1);
 
 /// The body of one attempt.
 #[derive(Debug)]
 pub struct RequestBody {
+    /// Was taken for an attempt of which nothing went out.
+    front: Option<Bytes>,
     source: Source,
-    wait: Option<Wait>,
 }
 
 #[derive(Debug)]
@@ -43,8 +33,8 @@ impl RequestBody {
     /// No body.
     pub fn empty() -> Self {
         Self {
+            front: None,
             source: Source::Empty,
-            wait: None,
         }
     }
 
@@ -55,32 +45,20 @@ impl RequestBody {
         } else {
             Source::Once(body)
         };
-        Self { source, wait: None }
+        Self {
+            front: None,
+            source,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        matches!(self.source, Source::Empty)
+        self.front.is_none() && matches!(self.source, Source::Empty)
     }
 
-    /// Holds the body back until `go` is notified, or for a second.
-    pub(crate) fn wait_for(&mut self, go: Arc<Notify>) {
-        if !self.is_empty() {
-            self.wait = Some(Wait {
-                go: Box::pin(async move { go.notified().await }),
-                limit: Box::pin(sleep(CONTINUE_LIMIT)),
-            });
-        }
-    }
-}
-
-struct Wait {
-    go: Pin<Box<dyn Future<Output = ()> + Send>>,
-    limit: Pin<Box<Sleep>>,
-}
-
-impl std::fmt::Debug for Wait {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Wait")
+    /// The same with `front` before it.
+    pub(crate) fn behind(mut self, front: Bytes) -> Self {
+        self.front = Some(front);
+        self
     }
 }
 
@@ -136,12 +114,12 @@ impl Replay {
         }
         now.attempt += 1;
         Some(RequestBody {
+            front: None,
             source: Source::Kept {
                 kept: Arc::clone(kept),
                 attempt: now.attempt,
                 next: 0,
             },
-            wait: None,
         })
     }
 }
@@ -199,11 +177,8 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(wait) = &mut self.wait {
-            if wait.go.as_mut().poll(cx).is_pending() && wait.limit.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            self.wait = None;
+        if let Some(front) = self.front.take() {
+            return Poll::Ready(Some(Ok(Frame::data(front))));
         }
         match &mut self.source {
             Source::Empty => Poll::Ready(None),
@@ -223,26 +198,32 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Empty => true,
-            Source::Once(body) => body.is_end_stream(),
-            // What was kept may have to be said before the end that the source is at.
-            Source::Kept { .. } => false,
-        }
+        self.front.is_none()
+            && match &self.source {
+                Source::Empty => true,
+                Source::Once(body) => body.is_end_stream(),
+                // What was kept may have to be said before the end that the source is at.
+                Source::Kept { .. } => false,
+            }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
+        let front = self.front.as_ref().map_or(0, Bytes::len) as u64;
+        let hint = match &self.source {
             Source::Empty => SizeHint::with_exact(0),
             Source::Once(body) => body.size_hint(),
             Source::Kept { kept, .. } => {
                 let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut hint = kept.body.size_hint();
-                if let Some(rest) = hint.exact() {
-                    hint = SizeHint::with_exact(rest + kept.size as u64);
+                let hint = kept.body.size_hint();
+                match hint.exact() {
+                    Some(rest) => SizeHint::with_exact(rest + kept.size as u64),
+                    None => hint,
                 }
-                hint
             }
+        };
+        match hint.exact() {
+            Some(rest) => SizeHint::with_exact(rest + front),
+            None => hint,
         }
     }
 }
