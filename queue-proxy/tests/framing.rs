@@ -186,6 +186,95 @@ async fn case_114_a_head_beyond_a_mebibyte_is_431_and_one_below_passes() {
 }
 
 #[tokio::test]
+async fn the_container_gets_one_reading_to_the_byte() {
+    let table = [
+        (
+            "blanks, an empty line before it, and the case of names",
+            "\nGET /p?q HTTP/1.1\nHOST:  a \nX-A:\t1 \n\n",
+            "GET /p?q HTTP/1.1\nhost: a\nx-a: 1\nx-forwarded-for: 127.0.0.1\n\n",
+        ),
+        (
+            "a later version, a target with an authority",
+            "GET http://b/p HTTP/1.9\nHost: a\n\n",
+            "GET /p HTTP/1.1\nhost: b\nx-forwarded-for: 127.0.0.1\n\n",
+        ),
+        (
+            "chunks with extensions, and both framings",
+            "POST / HTTP/1.1\nHost: a\nContent-Length: 3\nTransfer-Encoding: chunked\n\n003;x=y\nabc\n0;z\nT: 1\n\n",
+            "POST / HTTP/1.1\nhost: a\nx-forwarded-for: 127.0.0.1\ntransfer-encoding: chunked\n\n3\nabc\n0\nt: 1\n\n",
+        ),
+        (
+            "a length twice, and a request behind the body",
+            "POST / HTTP/1.1\nHost: a\nConnection: close\nContent-Length: 2\nContent-Length: 2\n\nokGET /smuggled HTTP/1.1\nHost: a\n\n",
+            "POST / HTTP/1.1\nhost: a\nx-forwarded-for: 127.0.0.1\ncontent-length: 2\n\nok",
+        ),
+        (
+            "HTTP/1.0",
+            "GET /x HTTP/1.0\nHost: a\n\n",
+            "GET /x HTTP/1.1\nhost: a\nx-forwarded-for: 127.0.0.1\n\n",
+        ),
+    ];
+    for (case, request, want) in table {
+        let all = all_that_comes(request).await;
+        assert_eq!(all.replace("\r\n", "\n"), want, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_turns_out_to_be_none_is_400_and_never_ends_for_the_container() {
+    let container = Container::listen().await;
+    let proxy = before(container.addr()).slots(1).start();
+    for rest in ["zz\r\n", "2\r\nabc", "-1\r\n", "1\nx"] {
+        let mut client = RawClient::connect(proxy.addr()).await;
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n";
+        client.send(head).await;
+        let mut wire = container.accept().await;
+        wire.read_until("2\r\nok\r\n").await;
+        client.send(rest).await;
+        let answer = client.read_response().await;
+        assert_eq!(
+            (answer.head.status, answer.head.header("connection")),
+            (400, Some("close")),
+            "{rest:?}"
+        );
+        assert!(client.read_to_close().await.is_empty());
+        let all = wire.read_to_close().await;
+        assert!(!all.ends_with(b"0\r\n\r\n"), "{all:?}");
+    }
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn case_114_a_host_that_is_none_is_400() {
+    let proxy = before(nobody().await).start();
+    for host in ["a b", "a/b", "u@a", "a, b", "a\"", "\u{e4}"] {
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let mut client = RawClient::connect(proxy.addr()).await;
+        client.send(request).await;
+        assert_eq!(client.read_response().await.head.status, 400, "{host}");
+    }
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn case_113_an_http_1_0_caller_may_keep_its_connection() {
+    let workload = Workload::start().await;
+    let proxy = before(workload.addr()).start();
+    let mut client = RawClient::connect(proxy.addr()).await;
+    for _ in 0..2 {
+        client
+            .send("GET /status/201 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+            .await;
+        let status = client.read_until(b"\r\n").await;
+        assert_eq!(status, "HTTP/1.0 201 Created\r\n");
+        let head = client.read_until(b"\r\n\r\n").await;
+        let head = String::from_utf8(head.to_vec()).unwrap();
+        assert!(has_line(&head, "connection: keep-alive"), "{head}");
+    }
+    proxy.end().await;
+}
+
+#[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
     let workload = Workload::start().await;
     let proxy = before(workload.addr()).slots(1).start();

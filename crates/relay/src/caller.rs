@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::interim::Interim;
 
@@ -11,6 +11,8 @@ use crate::interim::Interim;
 #[derive(Debug)]
 pub struct Caller {
     addr: SocketAddr,
+    /// Its address without a port, as `X-Forwarded-For` names it; made once.
+    name: HeaderValue,
     pub(crate) interim: Interim,
     /// Requests that wait with a body that nobody reads yet.
     waiting: AtomicUsize,
@@ -18,8 +20,10 @@ pub struct Caller {
 
 impl Caller {
     pub(crate) fn new(addr: SocketAddr) -> Self {
+        let name = HeaderValue::try_from(addr.ip().to_canonical().to_string());
         Self {
             addr,
+            name: name.unwrap_or(HeaderValue::from_static("unknown")),
             interim: Interim::default(),
             waiting: AtomicUsize::new(0),
         }
@@ -28,6 +32,11 @@ impl Caller {
     /// Its address.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Its address as `X-Forwarded-For` names it.
+    pub(crate) fn name(&self) -> &HeaderValue {
+        &self.name
     }
 
     /// Makes its connection notice, while the answer is held, that it has left, however much it

@@ -67,7 +67,7 @@ pub(crate) async fn serve_connection<A: Answer>(
             .initial_connection_window_size(64 << 20)
             .max_frame_size(1 << 20)
             .max_header_list_size((1 << 20) + 320);
-        let mut http = pin!(http.serve_connection(transport, service));
+        let mut http = Box::pin(http.serve_connection(transport, service));
         // Each stream has limits of its own; a connection without any may idle.
         drive(open, |cx, closing| {
             if closing {

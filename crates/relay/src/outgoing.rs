@@ -27,7 +27,7 @@ impl Outgoing {
             .then(|| headers::upgrade_type(&parts.headers))
             .flatten();
         headers::remove_hop_by_hop(&mut parts.headers);
-        headers::append_forwarded_for(&mut parts.headers, caller.addr().ip());
+        headers::append_forwarded_for(&mut parts.headers, caller.name());
         if let Some(protocol) = upgrade.clone() {
             headers::ask_upgrade(&mut parts.headers, protocol);
         }

@@ -1,6 +1,6 @@
 //! Heads of requests and answers as they come in (RFC 9112).
 //!
-//! The values of the headers are parts of what was read; nothing is copied for a header. What two
+//! The values of the headers are parts of one piece of memory; nothing is copied for a header. What two
 //! recipients could read in two ways is refused, with two exceptions that are made to mean one
 //! thing: a bare line feed ends a line (RFC 9112 §2.2), and of chunked and a length chunked wins
 //! and the connection then ends (§6.3). What goes out again has neither.
@@ -16,6 +16,8 @@ use memchr::memchr_iter;
 
 /// Most bytes of a head (spec/queue-proxy.md §2).
 pub(crate) const MOST: usize = 1 << 20;
+/// A head up to this size is copied, so that the buffer is free for others at once.
+const SHORT: usize = 1024;
 /// Lines of an ordinary head; more cost an allocation.
 const LINES: usize = 64;
 
@@ -124,7 +126,12 @@ impl Scan {
             if length > MOST {
                 return Err(BadHead::TooLong);
             }
-            return Ok(Some(buffer.split_to(length).freeze()));
+            if length > SHORT {
+                return Ok(Some(buffer.split_to(length).freeze()));
+            }
+            let head = Bytes::copy_from_slice(&buffer[..length]);
+            buffer.advance(length);
+            return Ok(Some(head));
         }
         if buffer.len() > MOST {
             return Err(BadHead::TooLong);

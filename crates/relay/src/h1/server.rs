@@ -4,7 +4,7 @@
 //! from elsewhere, so interim answers cannot get between others.
 
 use std::future::{Future as _, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -33,8 +33,10 @@ use crate::tunnel;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// What comes after an answer.
-enum Next {
+enum Next<G> {
     Request,
+    /// Another protocol; the answer's body has the other side of it.
+    Switch(Box<Body<G>>),
     /// The end; `unread`: something of the caller's may still come.
     Close {
         unread: bool,
@@ -61,33 +63,25 @@ pub(crate) async fn serve<A: Answer>(
 ) {
     let intake = Shared::new(wire, first, Arc::clone(&caller));
     loop {
-        let unread = match poll_head(&intake, open).await {
-            None => return,
-            Some(Err(bad)) => {
-                refuse(&intake, bad).await;
-                true
-            }
-            Some(Ok(head)) => {
-                let (asked, answered) = ask(head, &intake, &caller, answer).await;
-                let Some(answered) = answered else {
-                    return;
-                };
-                if answered.status() == StatusCode::SWITCHING_PROTOCOLS {
-                    return switch(intake, asked, answered).await;
-                }
-                match give(&intake, asked, answered, open).await {
-                    Next::Request => continue,
-                    Next::Close { unread } => unread,
-                    Next::Cut => return,
-                }
-            }
+        let Some(head) = next_head(&intake, open).await else {
+            return;
         };
-        return close(&intake, unread).await;
+        // All of these boxed, so that an idle connection does not carry the room for them.
+        let next = match head {
+            Ok(head) => Box::pin(exchange(head, &intake, &caller, answer, open)).await,
+            Err(bad) => Box::pin(refuse(&intake, bad)).await,
+        };
+        match next {
+            Next::Request => {}
+            Next::Close { unread } => return Box::pin(close(&intake, unread)).await,
+            Next::Switch(body) => return Box::pin(switch(intake, body)).await,
+            Next::Cut => return,
+        }
     }
 }
 
 /// The next request. `None`: there is none.
-async fn poll_head(intake: &Shared, open: &Open) -> Option<Result<RequestHead, BadHead>> {
+async fn next_head(intake: &Shared, open: &Open) -> Option<Result<RequestHead, BadHead>> {
     let mut since = None;
     poll_fn(|cx| {
         let mut intake = intake.lock();
@@ -110,41 +104,41 @@ async fn poll_head(intake: &Shared, open: &Open) -> Option<Result<RequestHead, B
     .await
 }
 
-/// Lets a request be answered. `None`: its caller has left.
-async fn ask<A: Answer>(
+/// Lets a request be answered, and writes the answer.
+async fn exchange<A: Answer>(
     head: RequestHead,
     intake: &Shared,
     caller: &Arc<Caller>,
     answer: &Arc<A>,
-) -> (Asked, Option<Response<Body<A::Guard>>>) {
-    let body = match intake.begin(&head) {
-        Some(body) => Incoming::from(body),
-        None => Incoming::empty(),
-    };
-    let RequestHead { request, keep, .. } = head;
+    open: &Open,
+) -> Next<A::Guard> {
     let asked = Asked {
-        method: request.method().clone(),
-        version: request.version(),
-        keep,
+        method: head.request.method().clone(),
+        version: head.request.version(),
+        keep: head.keep,
     };
-    // Boxed, so that an idle connection does not carry the room for it.
-    let mut answering =
-        Box::pin(Arc::clone(answer).answer(request.map(|()| body), Arc::clone(caller)));
-    let answered = poll_fn(|cx| {
-        if let Poll::Ready(answered) = answering.as_mut().poll(cx) {
-            return Poll::Ready(Some(answered));
-        }
-        intake.lock().poll_meanwhile(cx).map(|()| None)
-    })
-    .await;
-    let answered = answered.map(|answered| {
-        if intake.lock().is_bad() {
-            text_error(StatusCode::BAD_REQUEST, "the body is malformed")
-        } else {
-            answered
-        }
-    });
-    (asked, answered)
+    let answered = {
+        let body = match intake.begin(&head) {
+            Some(body) => Incoming::from(body),
+            None => Incoming::empty(),
+        };
+        let request = head.request.map(|()| body);
+        let mut answering = pin!(Arc::clone(answer).answer(request, Arc::clone(caller)));
+        poll_fn(|cx| {
+            if let Poll::Ready(answered) = answering.as_mut().poll(cx) {
+                return Poll::Ready(Some(answered));
+            }
+            intake.lock().poll_meanwhile(cx).map(|()| None)
+        })
+        .await
+    };
+    let Some(mut answered) = answered else {
+        return Next::Cut;
+    };
+    if intake.lock().is_bad() {
+        answered = text_error(StatusCode::BAD_REQUEST, "the body is malformed");
+    }
+    give(intake, asked, answered, open).await
 }
 
 /// An answer on its way to the caller.
@@ -165,12 +159,38 @@ async fn give<G: Guard>(
     asked: Asked,
     answered: Response<Body<G>>,
     open: &Open,
-) -> Next {
+) -> Next<G> {
+    let (mut giving, keep, switches) = begin(intake, &asked, answered, open);
+    if poll_fn(|cx| giving.poll(cx)).await.is_none() {
+        return Next::Cut;
+    }
+    if switches {
+        return Next::Switch(Box::new(giving.body));
+    }
+    drop(giving);
+    let read = poll_fn(|cx| Poll::Ready(intake.lock().end_request(cx))).await;
+    if keep && read {
+        Next::Request
+    } else {
+        Next::Close { unread: !read }
+    }
+}
+
+/// An answer with its head ready to be written; whether another request may follow, and whether
+/// another protocol does.
+fn begin<'a, G: Guard>(
+    intake: &'a Shared,
+    asked: &Asked,
+    answered: Response<Body<G>>,
+    open: &Open,
+) -> (Giving<'a, G>, bool, bool) {
     let (parts, body) = answered.into_parts();
+    let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS;
     let is_head = asked.method == Method::HEAD;
     let is_connected = asked.method == Method::CONNECT && parts.status.is_success();
     let bare = is_head
         || is_connected
+        || switches
         || parts.status == StatusCode::NO_CONTENT
         || parts.status == StatusCode::NOT_MODIFIED;
     let length = body.size_hint().exact();
@@ -190,15 +210,14 @@ async fn give<G: Guard>(
         && !is_connected
         && !open.is_closing()
         && !intake.lock().is_unwanted();
-    let persistence = match (keep, asked.version) {
+    let persistence = match (keep || switches, asked.version) {
         (true, Version::HTTP_10) => Persistence::Kept,
         (true, _) => Persistence::Usual,
         (false, _) => Persistence::Closes,
     };
     let mut out = Outbox::default();
     encode::answer(out.head(), asked.version, &parts, framing, persistence);
-    drop(parts);
-    let mut giving = Giving {
+    let giving = Giving {
         intake,
         over: bare,
         due: body.whole_due(),
@@ -206,17 +225,7 @@ async fn give<G: Guard>(
         encoder,
         out,
     };
-    let given = poll_fn(|cx| giving.poll(cx)).await;
-    drop(giving);
-    if given.is_none() {
-        return Next::Cut;
-    }
-    let read = poll_fn(|cx| Poll::Ready(intake.lock().end_request(cx))).await;
-    if keep && read {
-        Next::Request
-    } else {
-        Next::Close { unread: !read }
-    }
+    (giving, keep, switches)
 }
 
 impl<G: Guard> Giving<'_, G> {
@@ -275,23 +284,15 @@ impl<G: Guard> Giving<'_, G> {
     }
 }
 
-/// Writes the head of a 101 and joins the connection with the upstream's.
-async fn switch<G: Guard>(intake: Shared, asked: Asked, answered: Response<Body<G>>) {
-    let (parts, mut body) = answered.into_parts();
-    let mut out = Outbox::default();
-    encode::answer(out.head(), asked.version, &parts, None, Persistence::Usual);
-    drop(parts);
-    let wrote = poll_fn(|cx| intake.lock().poll_flush(&mut out, cx)).await;
-    // The body goes on holding its guard.
-    if let (Ok(()), Some((link, deadlines)), Some(caller)) =
-        (wrote, body.take_link(), intake.into_wire())
-    {
+/// Joins the connection with the upstream's. `body` goes on holding its guard.
+async fn switch<G: Guard>(intake: Shared, mut body: Box<Body<G>>) {
+    if let (Some((link, deadlines)), Some(caller)) = (body.take_link(), intake.into_wire()) {
         tunnel::run(caller, link.into_wire(), deadlines).await;
     }
 }
 
 /// Answers what is no request.
-async fn refuse(intake: &Shared, bad: BadHead) {
+async fn refuse<G>(intake: &Shared, bad: BadHead) -> Next<G> {
     let answer: Response<Body<()>> = text_error(bad.status(), &bad.to_string());
     let (parts, body) = answer.into_parts();
     let length = body.size_hint().exact().map(Encoder::Length);
@@ -311,7 +312,10 @@ async fn refuse(intake: &Shared, bad: BadHead) {
         over: false,
         due: Some(Instant::now() + LINGER),
     };
-    poll_fn(|cx| giving.poll(cx)).await;
+    match poll_fn(|cx| giving.poll(cx)).await {
+        Some(()) => Next::Close { unread: true },
+        None => Next::Cut,
+    }
 }
 
 /// Ends the connection. A socket that is closed with bytes unread is reset, and a reset takes the
