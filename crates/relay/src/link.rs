@@ -246,7 +246,7 @@ impl Link {
                 self.keep = keep;
                 return Poll::Ready(Ok(answer));
             }
-            let room = self.room.max(self.buffer.len());
+            let room = self.room.max(stock::more(self.buffer.len()));
             let read = match stock::poll_fill(&mut self.wire, &mut self.buffer, room, cx) {
                 Poll::Ready(read) => read,
                 Poll::Pending => return Poll::Pending,

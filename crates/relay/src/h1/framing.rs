@@ -99,7 +99,7 @@ impl Decoder {
         }
     }
 
-    /// Room for the next read, given that of the last one, which brought `read` bytes.
+    /// Room for the next read.
     pub(crate) fn room(&self) -> usize {
         match self.state {
             State::Length(rest) | State::Chunk(rest) => {

@@ -118,8 +118,7 @@ impl Intake {
             {
                 return Poll::Ready(Some(head.and_then(request)));
             }
-            // Doubled, so that a long one is not copied again and again.
-            let room = stock::SMALL.max(self.buffer.len());
+            let room = stock::more(self.buffer.len());
             match ready!(stock::poll_fill(&mut self.wire, &mut self.buffer, room, cx)) {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => return Poll::Ready(None),
@@ -187,7 +186,7 @@ impl Intake {
             return Poll::Pending;
         }
         while self.buffer.len() < AHEAD {
-            let room = stock::SMALL.max(self.buffer.len());
+            let room = stock::more(self.buffer.len());
             match ready!(stock::poll_fill(&mut self.wire, &mut self.buffer, room, cx)) {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => return Poll::Ready(()),

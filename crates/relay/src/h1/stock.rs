@@ -33,18 +33,21 @@ struct Stock {
 }
 
 impl Stock {
-    fn put(&mut self, mut buffer: BytesMut) {
+    /// Keeps it, or drops it if there are enough. It comes back if somebody may still hold a
+    /// part of it.
+    fn put(&mut self, mut buffer: BytesMut) -> Option<BytesMut> {
         if buffer.try_reclaim(LARGE) {
             if self.large.len() < LARGE_KEPT && buffer.capacity() <= 2 * LARGE {
                 self.large.push(buffer);
             }
-        } else if buffer.try_reclaim(SMALL) {
+        } else if buffer.capacity() <= 2 * SMALL && buffer.try_reclaim(SMALL) {
             if self.small.len() < SMALL_KEPT {
                 self.small.push(buffer);
             }
-        } else if self.lent.len() < LENT_KEPT {
-            self.lent.push(buffer);
+        } else {
+            return Some(buffer);
         }
+        None
     }
 
     fn pop(&mut self, large: bool) -> Option<BytesMut> {
@@ -67,7 +70,8 @@ pub(crate) fn take(room: usize) -> BytesMut {
         if let Some(buffer) = stock.pop(large) {
             return buffer;
         }
-        for buffer in mem::take(&mut stock.lent) {
+        // Whatever is still not free now is left to those who hold it.
+        while let Some(buffer) = stock.lent.pop() {
             stock.put(buffer);
         }
         let size = if large { LARGE } else { SMALL };
@@ -81,8 +85,19 @@ pub(crate) fn take(room: usize) -> BytesMut {
 pub(crate) fn give(mut buffer: BytesMut) {
     if buffer.capacity() > 0 {
         buffer.clear();
-        STOCK.with_borrow_mut(|stock| stock.put(buffer));
+        STOCK.with_borrow_mut(|stock| {
+            if let Some(lent) = stock.put(buffer)
+                && stock.lent.len() < LENT_KEPT
+            {
+                stock.lent.push(lent);
+            }
+        });
     }
+}
+
+/// Room for the next read into a buffer that has `length` unused bytes already.
+pub(crate) fn more(length: usize) -> usize {
+    if length < SMALL { SMALL } else { LARGE }
 }
 
 /// Reads once into `buffer`, which gets room for `room` bytes if it has little left, and gives it
