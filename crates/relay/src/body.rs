@@ -11,9 +11,10 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::h2::client::Stream;
 use crate::link::Link;
 use crate::patience;
-use crate::pool::{Pool, Stream};
+use crate::pool::Pool;
 
 /// Held by an answer until its last byte was handed over, or it was dropped. What has to be
 /// undone then (a slot, a count, a clock) is undone by its `Drop`.
@@ -131,11 +132,22 @@ impl<G: Guard> Body<G> {
         self
     }
 
+    /// When it has to be over.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.clock.as_ref().map(|clock| clock.deadlines.whole)
+    }
+
+    /// Ends it early, for a reason that only who sends it can see.
+    pub(crate) fn break_off(&mut self, error: &BodyError) {
+        if let Some(mut guard) = self.guard.take() {
+            guard.broke(error);
+        }
+    }
+
     /// From here on the task counts how long the caller takes over it.
     pub(crate) fn begin(&mut self) {
         self.begun = true;
-        let whole = self.clock.as_ref().map(|clock| clock.deadlines.whole);
-        patience::answer_begins(whole);
+        patience::answer_begins(self.due());
     }
 }
 

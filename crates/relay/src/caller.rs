@@ -1,15 +1,20 @@
-//! The peer of one connection.
+//! The peer of one request.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::{HeaderMap, StatusCode};
+
+use crate::h2::reply::Reply;
 use crate::interim::Interim;
 
-/// The peer of one connection.
+/// Who sent a request: the peer of an HTTP/1 connection, or of one stream of an HTTP/2 connection.
 #[derive(Debug)]
 pub struct Caller {
     addr: SocketAddr,
     pub(crate) interim: Interim,
+    /// Its way back, if it speaks HTTP/2.
+    reply: Option<Reply>,
     /// Requests that wait with a body that nobody reads yet.
     waiting: AtomicUsize,
 }
@@ -19,7 +24,27 @@ impl Caller {
         Self {
             addr,
             interim: Interim::default(),
+            reply: None,
             waiting: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn of_stream(addr: SocketAddr, reply: Reply) -> Self {
+        Self {
+            reply: Some(reply),
+            ..Self::new(addr)
+        }
+    }
+
+    pub(crate) fn reply(&self) -> Option<&Reply> {
+        self.reply.as_ref()
+    }
+
+    /// Sends an interim answer (1xx), if it is not too late for one.
+    pub(crate) fn interim(&self, status: StatusCode, headers: &HeaderMap) {
+        match &self.reply {
+            Some(reply) => reply.interim(status, headers),
+            None => self.interim.push(status, headers),
         }
     }
 

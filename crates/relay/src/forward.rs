@@ -1,9 +1,8 @@
 //! One exchange with an upstream: send a request, get the head of its answer, hand over a body
 //! that brings the rest.
 //!
-//! Over HTTP/2 hyper sends the body of a request in a task of its own, which asks for more only
-//! once the upstream has room for it. If the caller leaves while there is none, the upstream
-//! hears of it when it reads on or ends; one that does neither keeps its stream.
+//! Over HTTP/2 an upstream says of requests that it has not processed them (RFC 9113 §8.7): those
+//! are sent again, whatever they are, as far as their bodies are still there.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +17,9 @@ use tokio_util::task::TaskTracker;
 use crate::body::{Body, Carrier, Guard, Relayed};
 use crate::caller::Caller;
 use crate::deadline::Limits;
+use crate::h2::inflow::Inflow;
 use crate::headers;
+use crate::incoming::Broken;
 use crate::link::DialError;
 pub use crate::outgoing::Outgoing;
 pub use crate::pool::Keep;
@@ -26,6 +27,10 @@ use crate::pool::Pool;
 use crate::request_body::RequestBody;
 use crate::tunnel;
 use crate::workers::Workers;
+
+/// How often a request is sent, at most, that an HTTP/2 upstream says it has not processed. Some
+/// are refused because it had not yet said how many it takes at once.
+const ATTEMPTS: u32 = 5;
 
 /// Sends requests on. One for each worker: its connections stay on the thread that made them.
 #[derive(Clone, Debug)]
@@ -47,16 +52,24 @@ pub enum ForwardError {
     Closed {
         /// Who was asked.
         addr: SocketAddr,
-        /// What hyper says.
-        source: hyper::Error,
+        /// What is known of it.
+        source: Broken,
     },
     /// What came is no HTTP, or the connection broke.
     #[error("{addr} gave no usable answer: {source}")]
     Broken {
         /// Who was asked.
         addr: SocketAddr,
-        /// What hyper says.
-        source: hyper::Error,
+        /// What is known of it.
+        source: Broken,
+    },
+    /// It has said that it did not process the request, or had no part of it yet.
+    #[error("{addr} did not take the request: {source}")]
+    NotTaken {
+        /// Who was asked.
+        addr: SocketAddr,
+        /// What is known of it.
+        source: Broken,
     },
     /// Nobody had the request yet, but more of its body was read than is kept to send it again.
     #[error("the pod could not be reached, and the body was too long to send it to another")]
@@ -75,7 +88,8 @@ impl ForwardError {
     /// Whether the upstream has certainly not seen the request, for a reason of its own.
     pub fn nothing_sent(&self) -> bool {
         match self {
-            Self::Dial(DialError::Refused { .. } | DialError::TimedOut { .. }) => true,
+            Self::Dial(DialError::Refused { .. } | DialError::TimedOut { .. })
+            | Self::NotTaken { .. } => true,
             Self::Dial(DialError::Exhausted { .. }) => false,
             Self::Closed { .. } | Self::Broken { .. } => false,
             Self::NotRepeatable | Self::Switched { .. } => false,
@@ -90,7 +104,8 @@ impl ForwardError {
             Self::Dial(DialError::TimedOut { .. }) => "connection_timeout",
             Self::Closed { .. } => "connection_terminated",
             Self::Broken { .. } => "http_protocol_error",
-            Self::NotRepeatable => "connection_refused",
+            // A proxy before this one then knows that it may ask another.
+            Self::NotTaken { .. } | Self::NotRepeatable => "connection_refused",
             Self::Switched { .. } => "http_upgrade_failed",
         }
     }
@@ -129,8 +144,8 @@ impl Relay {
         self.pool.retain(stays);
     }
 
-    /// Sends `outgoing` to `addr` with `Host: host`; HTTP/2 if it came by HTTP/2. Answers of
-    /// HTTP/1 upstreams with status 1xx go straight to `caller`.
+    /// Sends `outgoing` to `addr` with `Host: host`; HTTP/2 if it came by HTTP/2. Answers
+    /// with status 1xx go straight to `caller`.
     ///
     /// A connection that had been used before and ends without a byte of the answer is replaced
     /// by a new one if the request may be repeated, or nothing of it was written.
@@ -148,8 +163,8 @@ impl Relay {
         caller: &Arc<Caller>,
     ) -> Result<Response<Relayed>, ForwardError> {
         let answer = if outgoing.version() == Version::HTTP_2 {
-            // Boxed, as dialling is: most requests need neither, and all would carry the room.
-            Box::pin(self.by_stream(addr, outgoing.request(body, host))).await?
+            // Boxed, as dialling is: requests that do not need it would carry the room.
+            Box::pin(self.by_stream(addr, host, outgoing, body, caller)).await?
         } else {
             self.by_link(addr, host, outgoing, body, caller).await?
         };
@@ -169,24 +184,48 @@ impl Relay {
     async fn by_stream(
         &self,
         addr: SocketAddr,
-        mut request: Request<RequestBody>,
+        host: &HeaderValue,
+        outgoing: &Outgoing,
+        mut body: RequestBody,
+        caller: &Caller,
     ) -> Result<Response<Relayed>, ForwardError> {
+        let bare = body.is_empty();
+        let mut attempts = 1;
         loop {
-            let (mut shared, stream) = self.pool.share(addr).await?;
-            let used = shared.is_used();
-            let mut error = match shared.sender.try_send_request(request).await {
-                Ok(answer) => {
-                    shared.answered();
-                    let carrier = Carrier::Stream(Some(stream));
-                    return Ok(answer.map(|body| Relayed::new(body.into(), carrier)));
+            let (shared, mut stream) = self.pool.share(addr).await?;
+            let go = held_back(outgoing, &mut body);
+            let hear = |interim: Response<()>| match &go {
+                Some(go) if interim.status() == StatusCode::CONTINUE => go.notify_one(),
+                _ if outgoing.hears_interim() => {
+                    caller.interim(interim.status(), interim.headers());
                 }
-                Err(error) => error,
+                _ => {}
             };
-            request = match error.take_message() {
-                // It ended before anything was written: as good as new.
-                Some(request) if used => request,
-                _ => return Err(failed(addr, error.into_error())),
+            let head = outgoing.stream_head(host);
+            let failed = match shared.ask(head, &mut body, &mut stream, hear).await {
+                Ok(answer) => {
+                    let carrier = Carrier::Stream(Some(stream));
+                    let (parts, body) = answer.into_parts();
+                    let body = Inflow::of_answer(body, &parts.headers);
+                    let body = Relayed::new(body.into(), carrier);
+                    return Ok(Response::from_parts(parts, body));
+                }
+                Err(failed) => failed,
             };
+            let again = if failed.unprocessed {
+                !body.is_begun()
+            } else {
+                failed.stale && bare && outgoing.is_repeatable() && failed.why.is_end()
+            };
+            attempts += 1;
+            if !again || attempts > ATTEMPTS {
+                let source = failed.why;
+                return Err(if failed.unprocessed {
+                    ForwardError::NotTaken { addr, source }
+                } else {
+                    broke(addr, source)
+                });
+            }
         }
     }
 
@@ -198,11 +237,7 @@ impl Relay {
         mut body: RequestBody,
         caller: &Arc<Caller>,
     ) -> Result<Response<Relayed>, ForwardError> {
-        let go = outgoing.has(EXPECT).then(|| {
-            let go = Arc::new(Notify::new());
-            body.wait_for(Arc::clone(&go));
-            go
-        });
+        let go = held_back(outgoing, &mut body);
         let bare = body.is_empty();
         let mut request = outgoing.request(body, host);
         loop {
@@ -225,13 +260,15 @@ impl Relay {
             let stale = link.used;
             drop(link);
             let mut error = error;
-            request = match error.take_message() {
+            let sent_back = error.take_message();
+            let why = Broken::from(error.into_error());
+            request = match sent_back {
                 // Nothing was written: as good as new.
                 Some(request) if stale => request,
-                _ if stale && bare && outgoing.is_repeatable() && ended(error.error()) => {
+                _ if stale && bare && outgoing.is_repeatable() && why.is_end() => {
                     outgoing.request(RequestBody::empty(), host)
                 }
-                _ => return Err(failed(addr, error.into_error())),
+                _ => return Err(broke(addr, why)),
             };
         }
     }
@@ -263,6 +300,15 @@ impl Relay {
     }
 }
 
+/// Holds the body back until the upstream asks for it, if the caller waits for that.
+fn held_back(outgoing: &Outgoing, body: &mut RequestBody) -> Option<Arc<Notify>> {
+    outgoing.has(EXPECT).then(|| {
+        let go = Arc::new(Notify::new());
+        body.wait_for(Arc::clone(&go));
+        go
+    })
+}
+
 /// Passes 1xx answers on; `100 Continue` also lets the held back body go, which makes hyper
 /// tell the caller.
 fn hear_interim(
@@ -271,12 +317,11 @@ fn hear_interim(
     outgoing: &Outgoing,
     caller: &Arc<Caller>,
 ) {
-    // An HTTP/1.0 caller does not know interim answers (RFC 9110 §15.2).
-    let heard = outgoing.version() == Version::HTTP_11;
+    let heard = outgoing.hears_interim();
     let (go, caller) = (go.cloned(), Arc::clone(caller));
     hyper::ext::on_informational(request, move |interim| match &go {
         Some(go) if interim.status() == StatusCode::CONTINUE => go.notify_one(),
-        _ if heard => caller.interim.push(interim.status(), interim.headers()),
+        _ if heard => caller.interim(interim.status(), interim.headers()),
         _ => {}
     });
 }
@@ -304,19 +349,8 @@ fn switched(answer: &mut http::HeaderMap, outgoing: &Outgoing) -> Result<(), For
     }
 }
 
-fn ended(error: &hyper::Error) -> bool {
-    error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_io(error)
-}
-
-fn is_io(error: &hyper::Error) -> bool {
-    use std::error::Error as _;
-    error
-        .source()
-        .is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
-}
-
-fn failed(addr: SocketAddr, source: hyper::Error) -> ForwardError {
-    if ended(&source) {
+fn broke(addr: SocketAddr, source: Broken) -> ForwardError {
+    if source.is_end() {
         ForwardError::Closed { addr, source }
     } else {
         ForwardError::Broken { addr, source }

@@ -11,6 +11,7 @@
 //! - [`workers`]: one thread and one single-threaded runtime each; a request never leaves its own
 //! - [`serve`]: accepts and spreads connections; `connection.rs` tells HTTP/1.1 from HTTP/2 and
 //!   serves one until closed or cut; `patience.rs` limits heads and answers that are not taken
+//! - `h2/`: HTTP/2, callers' connections and those to upstreams
 //! - [`headers`]: what a proxy removes, adds and keeps
 //! - [`forward`]: one exchange with an upstream, over the pool of the worker
 //! - [`incoming`]: bodies as they come in, of callers and of upstreams
@@ -21,15 +22,18 @@
 //! - [`probe`]: one attempt of a workload's probe
 //!
 //! A connection to an HTTP/1 upstream has no task of its own: whoever uses it drives it
-//! (`link.rs`). That saves two task switches for each read of a response.
+//! (`link.rs`). That saves two task switches for each read of a response. One to an HTTP/2 upstream
+//! is shared, and has one.
 
 #![forbid(unsafe_code)]
 
 pub mod body;
 mod caller;
 mod connection;
+mod date;
 pub mod deadline;
 pub mod forward;
+mod h2;
 pub mod headers;
 pub mod incoming;
 mod interim;

@@ -15,6 +15,8 @@ use crate::request_body::RequestBody;
 pub struct Outgoing {
     parts: Parts,
     upgrade: Option<HeaderValue>,
+    /// An HTTP/1.0 caller does not know interim answers (RFC 9110 §15.2).
+    hears_interim: bool,
 }
 
 impl Outgoing {
@@ -36,7 +38,11 @@ impl Outgoing {
         {
             parts.headers.insert(HOST, host);
         }
-        Self { parts, upgrade }
+        Self {
+            hears_interim: parts.version >= Version::HTTP_11,
+            parts,
+            upgrade,
+        }
     }
 
     /// The head, for further changes.
@@ -67,6 +73,10 @@ impl Outgoing {
         self.parts.version
     }
 
+    pub(crate) fn hears_interim(&self) -> bool {
+        self.hears_interim
+    }
+
     pub(crate) fn has(&self, name: HeaderName) -> bool {
         self.parts.headers.contains_key(name)
     }
@@ -75,28 +85,34 @@ impl Outgoing {
         self.upgrade.as_ref()
     }
 
-    /// A copy of the head for one attempt. The extensions are the connection's and stay behind.
+    /// A copy of the head for one attempt by HTTP/2.
+    pub(crate) fn stream_head(&self, host: &HeaderValue) -> Request<()> {
+        let mut request = Request::new(());
+        *request.version_mut() = Version::HTTP_2;
+        *request.method_mut() = self.parts.method.clone();
+        *request.headers_mut() = self.parts.headers.clone();
+        request.headers_mut().remove(HOST);
+        *request.uri_mut() = absolute(&self.parts.uri, host);
+        request
+    }
+
+    /// A copy of the head for one attempt by HTTP/1. The extensions are the connection's and stay
+    /// behind.
     pub(crate) fn request(&self, body: RequestBody, host: &HeaderValue) -> Request<RequestBody> {
         let mut request = Request::new(body);
         *request.method_mut() = self.parts.method.clone();
         *request.headers_mut() = self.parts.headers.clone();
-        if self.parts.version == Version::HTTP_2 {
-            *request.version_mut() = Version::HTTP_2;
-            request.headers_mut().remove(HOST);
-            *request.uri_mut() = absolute(&self.parts.uri, host);
-        } else {
-            if self.parts.method != Method::CONNECT {
-                *request.uri_mut() = origin(&self.parts.uri);
-            } else if let Some(authority) = self.parts.uri.authority() {
-                *request.uri_mut() = Uri::from(authority.clone());
-            }
-            let chunked = !request.body().is_empty();
-            let headers = request.headers_mut();
-            headers.insert(HOST, host.clone());
-            if chunked && !headers.contains_key(CONTENT_LENGTH) {
-                // Without it hyper leaves the body of a GET out.
-                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            }
+        if self.parts.method != Method::CONNECT {
+            *request.uri_mut() = origin(&self.parts.uri);
+        } else if let Some(authority) = self.parts.uri.authority() {
+            *request.uri_mut() = Uri::from(authority.clone());
+        }
+        let chunked = !request.body().is_empty();
+        let headers = request.headers_mut();
+        headers.insert(HOST, host.clone());
+        if chunked && !headers.contains_key(CONTENT_LENGTH) {
+            // Without it hyper leaves the body of a GET out.
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         request
     }

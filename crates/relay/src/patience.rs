@@ -1,7 +1,7 @@
 //! How long a connection may take over the head of a request, and over taking an answer.
 //!
-//! Both are known only in the task that serves the connection (for HTTP/2: the stream), so they
-//! are kept there, in a task-local. Nothing is timed per request: one timer for each task is set
+//! Both are known only in the task that serves an HTTP/1 connection, so they are kept there, in a
+//! task-local. (HTTP/2 has limits of its own, in `h2/server.rs`.) Nothing is timed per request: one timer for each task is set
 //! to the first due time and, should it ring too early, to the next.
 //!
 //! A body is asked for more only once its caller has taken what came before. Its own clock
@@ -50,13 +50,6 @@ impl Patience {
     pub(crate) fn with_first_bytes() -> Self {
         let new = Self::default();
         new.head.set(Head::Began);
-        new
-    }
-
-    /// Of a task that reads no heads.
-    pub(crate) fn without_heads() -> Self {
-        let new = Self::default();
-        new.head.set(Head::Over);
         new
     }
 
@@ -251,10 +244,5 @@ mod tests {
             pending::<()>().await;
         };
         assert_eq!(given_up(Patience::default(), stuck).await, Some(30));
-        let stream = async {
-            answer_begins(Some(Instant::now() + 7 * SECOND));
-            pending::<()>().await;
-        };
-        assert_eq!(given_up(Patience::without_heads(), stream).await, Some(7));
     }
 }

@@ -26,6 +26,7 @@ const CONTINUE_LIMIT: Duration = Duration::from_secs(1);
 pub struct RequestBody {
     source: Source,
     wait: Option<Wait>,
+    begun: bool,
 }
 
 #[derive(Debug)]
@@ -45,6 +46,7 @@ impl RequestBody {
         Self {
             source: Source::Empty,
             wait: None,
+            begun: false,
         }
     }
 
@@ -55,11 +57,20 @@ impl RequestBody {
         } else {
             Source::Once(body)
         };
-        Self { source, wait: None }
+        Self {
+            source,
+            wait: None,
+            begun: false,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self.source, Source::Empty)
+    }
+
+    /// Whether any of it was read.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.begun
     }
 
     /// Holds the body back until `go` is notified, or for a second.
@@ -142,6 +153,7 @@ impl Replay {
                 next: 0,
             },
             wait: None,
+            begun: false,
         })
     }
 }
@@ -205,7 +217,7 @@ impl Body for RequestBody {
             }
             self.wait = None;
         }
-        match &mut self.source {
+        let frame = match &mut self.source {
             Source::Empty => Poll::Ready(None),
             Source::Once(body) => Pin::new(body).poll_frame(cx),
             Source::Kept {
@@ -219,7 +231,9 @@ impl Body for RequestBody {
                 }
                 kept.poll_frame(next, cx)
             }
-        }
+        };
+        self.begun |= frame.is_ready();
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
