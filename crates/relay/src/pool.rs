@@ -119,7 +119,7 @@ impl Pool {
 
     /// An HTTP/2 connection with a stream to spare, opened if there is none.
     pub(crate) async fn share(&self, addr: SocketAddr) -> Result<(Shared, Stream), DialError> {
-        self.shared.share(addr, self.connect(addr)).await
+        self.shared.share(addr, || self.connect(addr)).await
     }
 }
 

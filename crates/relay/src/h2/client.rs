@@ -81,14 +81,23 @@ impl Connections {
     }
 
     /// One with a stream to spare; `connect` makes another if there is none.
-    pub(crate) async fn share(
+    pub(crate) async fn share<C: Future<Output = Result<Wire, DialError>>>(
+        &self,
+        addr: SocketAddr,
+        connect: impl FnOnce() -> C,
+    ) -> Result<(Shared, Stream), DialError> {
+        match self.spare(addr) {
+            Some(found) => Ok(found),
+            // Boxed: it is seldom needed, and every request would carry the room.
+            None => Box::pin(self.open(addr, connect())).await,
+        }
+    }
+
+    async fn open(
         &self,
         addr: SocketAddr,
         connect: impl Future<Output = Result<Wire, DialError>>,
     ) -> Result<(Shared, Stream), DialError> {
-        if let Some(found) = self.spare(addr) {
-            return Ok(found);
-        }
         let opening = Arc::clone(&self.lock().entry(addr).or_default().opening);
         let _alone = opening.lock().await;
         if let Some(found) = self.spare(addr) {

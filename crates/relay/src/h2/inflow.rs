@@ -19,6 +19,8 @@ pub(crate) struct Inflow {
     rest: Option<u64>,
     /// Only trailers may come.
     data_is_over: bool,
+    /// Nothing of it came with the head, and nothing will.
+    is_empty: bool,
     /// Who waits for `100 Continue` before sending it.
     waits: Option<Arc<Caller>>,
 }
@@ -27,9 +29,11 @@ impl Inflow {
     /// The body of an upstream's answer, whose head had `headers`.
     pub(crate) fn of_answer(stream: RecvStream, headers: &HeaderMap) -> Self {
         let length = headers.get(CONTENT_LENGTH);
+        let is_empty = stream.is_end_stream();
         Self {
             data_is_over: false,
-            rest: if stream.is_end_stream() {
+            is_empty,
+            rest: if is_empty {
                 Some(0)
             } else {
                 length.and_then(|length| length.to_str().ok()?.parse().ok())
@@ -58,6 +62,9 @@ impl Inflow {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        if self.is_empty {
+            return Poll::Ready(None);
+        }
         if !self.data_is_over {
             let data = match self.stream.poll_data(cx) {
                 Poll::Ready(data) => data,
@@ -89,7 +96,7 @@ impl Inflow {
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
+        self.is_empty || self.stream.is_end_stream()
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {

@@ -1,7 +1,7 @@
 //! A caller's connection: one task that reads and writes frames and runs all streams of it.
 //!
-//! The exchange of a stream is a future of about 200 bytes beside the owner's answer; it is woken
-//! by itself, so that one of 250 that goes on does not cost a look at the others.
+//! Each exchange is woken by itself, so that one of 250 that goes on does not cost a look at the
+//! others.
 
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -13,7 +13,7 @@ use futures_util::stream::{FuturesUnordered, Stream as _};
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::header::{CONTENT_LENGTH, DATE};
-use http::{Method, Request, Response, StatusCode, response};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -61,7 +61,7 @@ pub(crate) async fn serve<A: Answer>(wire: Wire, addr: SocketAddr, answer: &Arc<
             while let Poll::Ready(accepted) = connection.poll_accept(cx) {
                 match accepted {
                     Some(Ok((request, respond))) => {
-                        streams.push(exchange(Arc::clone(answer), request, respond, addr));
+                        streams.push(exchange(answer, request, respond, addr));
                     }
                     Some(Err(error)) => {
                         tracing::debug!(%addr, %error, "an HTTP/2 connection broke");
@@ -148,53 +148,74 @@ impl Stalled {
     }
 }
 
-/// One stream, from its request to the last byte of the answer.
-async fn exchange<A: Answer>(
-    answer: Arc<A>,
+/// One stream, from its request to the last byte of the answer. What the owner does is apart from
+/// it, so that a long answer does not keep the room that was needed to get it.
+struct Exchange<F, G> {
+    caller: Arc<Caller>,
+    step: Step<F, G>,
+    is_head: bool,
+}
+
+enum Step<F, G> {
+    Answering(Pin<Box<F>>),
+    Sending(Sending<G>),
+}
+
+fn exchange<A: Answer>(
+    answer: &Arc<A>,
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
     addr: SocketAddr,
-) {
+) -> Exchange<impl Future<Output = Response<Body<A::Guard>>> + Send + use<A>, A::Guard> {
     let caller = Arc::new(Caller::of_stream(addr, Reply::new(respond)));
-    let replying = Replying(Arc::clone(&caller));
-    let Some(reply) = replying.0.reply() else {
-        return;
-    };
     let is_head = request.method() == Method::HEAD;
     let (parts, stream) = request.into_parts();
     let body = Inflow::of_request(stream, &parts.headers, &caller);
     let request = Request::from_parts(parts, Incoming::from(body));
-    let answered = {
-        let mut answering = pin!(answer.answer(request, caller));
-        std::future::poll_fn(|cx| match answering.as_mut().poll(cx) {
-            Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            Poll::Pending => reply.poll_left(cx).map(|()| None),
-        })
-        .await
-    };
-    if let Some(answer) = answered {
-        let (head, body) = answer.into_parts();
-        send(reply, head, body, is_head).await;
+    let answering = Arc::clone(answer).answer(request, Arc::clone(&caller));
+    Exchange {
+        caller,
+        step: Step::Answering(Box::pin(answering)),
+        is_head,
     }
 }
 
-/// Ends the way back with the exchange, whoever else still knows the caller.
-struct Replying(Arc<Caller>);
+impl<F: Future<Output = Response<Body<G>>>, G: Guard> Future for Exchange<F, G> {
+    type Output = ();
 
-impl Drop for Replying {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let Some(reply) = this.caller.reply() else {
+            return Poll::Ready(());
+        };
+        if let Step::Answering(answering) = &mut this.step {
+            let Poll::Ready(answer) = answering.as_mut().poll(cx) else {
+                return reply.poll_left(cx);
+            };
+            let Some(sending) = begin(reply, answer, this.is_head) else {
+                return Poll::Ready(());
+            };
+            this.step = Step::Sending(sending);
+        }
+        match &mut this.step {
+            Step::Sending(sending) => sending.poll(cx),
+            Step::Answering(_) => Poll::Pending,
+        }
+    }
+}
+
+impl<F, G> Drop for Exchange<F, G> {
+    /// Ends the way back, whoever else still knows the caller.
     fn drop(&mut self) {
-        if let Some(reply) = self.0.reply() {
+        if let Some(reply) = self.caller.reply() {
             reply.close();
         }
     }
 }
 
-async fn send<G: Guard>(
-    reply: &Reply,
-    mut head: response::Parts,
-    mut body: Body<G>,
-    is_head: bool,
-) {
+/// Sends the head of an answer. `None`: that was all of it, or it cannot be sent.
+fn begin<G: Guard>(reply: &Reply, answer: Response<Body<G>>, is_head: bool) -> Option<Sending<G>> {
+    let (mut head, body) = answer.into_parts();
     if !head.headers.contains_key(DATE)
         && let Some(date) = date::now()
     {
@@ -212,36 +233,51 @@ async fn send<G: Guard>(
     {
         head.headers.insert(CONTENT_LENGTH, length.into());
     }
-    let sent = reply.answer(Response::from_parts(head, ()), is_bare);
-    let stream = match sent {
-        Some(Ok(stream)) if !is_bare => stream,
-        Some(Err(error)) => {
+    match reply.answer(Response::from_parts(head, ()), is_bare)? {
+        Ok(_) if is_bare => None,
+        Ok(stream) => Some(Sending {
+            flow: Outflow::new(stream),
+            body,
+            limit: None,
+        }),
+        Err(error) => {
             tracing::debug!(%error, "an answer cannot be sent by HTTP/2");
             reply.reset(Reason::INTERNAL_ERROR);
-            return;
+            None
         }
-        _ => return,
-    };
-    let mut flow = Outflow::new(stream);
-    let mut limit: Option<Pin<Box<Sleep>>> = None;
-    let sent = std::future::poll_fn(|cx| {
-        let sent = flow.poll(Pin::new(&mut body), cx);
+    }
+}
+
+/// The body of an answer on its way.
+struct Sending<G> {
+    flow: Outflow,
+    body: Body<G>,
+    /// Set while the caller makes no room.
+    limit: Option<Pin<Box<Sleep>>>,
+}
+
+impl<G: Guard> Sending<G> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let sent = self.flow.poll(Pin::new(&mut self.body), cx);
         // The body has a clock of its own, which stands still while the caller takes nothing.
         if sent.is_pending()
-            && flow.is_stuck()
-            && let Some(due) = body.due()
+            && self.flow.is_stuck()
+            && let Some(due) = self.body.due()
         {
-            let limit = limit.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            let limit = self.limit.get_or_insert_with(|| Box::pin(sleep_until(due)));
             if limit.as_mut().poll(cx).is_ready() {
-                body.break_off(&BodyError::Whole);
-                return Poll::Ready(Err(Stopped::Broken(BodyError::Whole)));
+                self.body.break_off(&BodyError::Whole);
+                self.flow.reset(Reason::INTERNAL_ERROR);
+                return Poll::Ready(());
             }
         }
-        sent
-    })
-    .await;
-    if let Err(Stopped::Broken(error)) = sent {
-        tracing::debug!(%error, "an answer broke off");
-        flow.reset(Reason::INTERNAL_ERROR);
+        let Poll::Ready(sent) = sent else {
+            return Poll::Pending;
+        };
+        if let Err(Stopped::Broken(error)) = sent {
+            tracing::debug!(%error, "an answer broke off");
+            self.flow.reset(Reason::INTERNAL_ERROR);
+        }
+        Poll::Ready(())
     }
 }
