@@ -253,8 +253,9 @@ async fn what_goaway_leaves_out_goes_to_another_connection_and_the_rest_is_answe
 #[tokio::test]
 async fn a_caller_that_leaves_ends_an_upload_that_the_container_makes_no_room_for() {
     let mut world = World::start().await;
-    // Its wider window holds once it is acknowledged.
+    // Wider windows hold once they are acknowledged, and told.
     world.caller.until(kind::SETTINGS).await;
+    world.caller.until(kind::WINDOW_UPDATE).await;
     let upload = request("POST", &[]);
     world
         .caller

@@ -78,7 +78,7 @@ async fn the_stream_beyond_250_at_once_is_refused() {
     const REFUSED_STREAM: u32 = 7;
     // It is connected to, and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let proxy = before(silent.local_addr().unwrap()).slots(1).start();
+    let proxy = before(silent.local_addr().unwrap()).start();
     let mut caller = Frames::connect(proxy.addr(), &[]).await;
     let head = request("POST", &[]);
     for at in 0..251 {
