@@ -15,6 +15,7 @@
 pub mod activity;
 pub mod annotation;
 pub mod bounds;
+pub mod bucket;
 pub mod config;
 pub mod demand;
 pub mod knative;

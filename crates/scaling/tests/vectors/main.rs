@@ -3,6 +3,7 @@
 //! The files lie in `tests/vectors` of the repository, or where `PENSTOCK_VECTORS` says.
 
 mod autoscaler;
+mod buckets;
 mod config;
 mod derived;
 mod reconcile;
