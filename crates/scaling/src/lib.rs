@@ -24,6 +24,7 @@ pub mod load;
 pub mod maximum;
 pub mod reconcile;
 pub mod sample;
+pub mod scrape;
 pub mod spec;
 pub mod window;
 pub mod zero;

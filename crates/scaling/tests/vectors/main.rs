@@ -8,6 +8,7 @@ mod config;
 mod derived;
 mod reconcile;
 mod sampling;
+mod scrape;
 mod windows;
 
 use std::collections::BTreeMap;
