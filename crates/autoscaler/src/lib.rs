@@ -24,6 +24,7 @@
 mod metrics;
 mod policy;
 mod run;
+mod scaler;
 mod state;
 mod watched;
 
@@ -42,7 +43,8 @@ use tokio_util::sync::CancellationToken;
 use metrics::Metrics;
 use run::Run;
 
-pub use policy::PolicyKind;
+pub use policy::{PolicyKind, Verdict};
+pub use scaler::Scaler;
 pub use state::{Decided, Handle, KEPT, RevisionState};
 
 /// Time between two ticks (spec/autoscaler.md §10).

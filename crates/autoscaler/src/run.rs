@@ -18,10 +18,6 @@ use crate::policy::PolicyKind;
 use crate::state::Handle;
 use crate::watched::{Change, Watched};
 
-/// Time for which a revision has to be missing from the tables of a source that speaks, before
-/// it counts as without load: a table may have been made just before its first request.
-const ABSENCE: Duration = Duration::from_secs(3);
-
 /// The time of day, read once and then counted on: it never steps back.
 struct Clock {
     start: Instant,
@@ -282,12 +278,7 @@ impl Run {
         let mut calls = Vec::new();
         for (id, tracked) in &mut self.revisions {
             let watched = &mut tracked.watched;
-            if let Some(table) = self.table
-                && table.saturating_sub(watched.heard()) >= ABSENCE
-            {
-                watched.absent(table);
-            }
-            if let Some(change) = watched.decide(now) {
+            if let Some(change) = watched.tick(self.table, now) {
                 self.untold.push((id.clone(), change));
             }
             if let Some(pods) = watched.ask_again(now) {

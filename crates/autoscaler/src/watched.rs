@@ -9,12 +9,9 @@ use penstock_scaling::spec::Spec;
 use penstock_types::demand::Demand;
 
 use crate::metrics::{Metrics, Series};
-use crate::policy::{Policy, PolicyKind, Verdict};
+use crate::policy::{PolicyKind, Verdict};
+use crate::scaler::Scaler;
 use crate::state::{Decided, Handle};
-
-/// Shortest time between two decisions that no waiting request asks for. Reports come each
-/// second from each source: with up to ten sources every report brings its decision.
-const APART: Duration = Duration::from_millis(100);
 
 /// First wait after a failed call; it doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -27,16 +24,12 @@ const SETTLE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Watched {
     revision: Arc<Revision>,
-    policy: Policy,
+    scaler: Scaler,
     ready: u32,
     /// Pods wanted.
     wanted: u32,
     /// Which part of the policy's rule decided last.
     mode: &'static str,
-    /// When a report that nobody waits on last brought a decision. Decisions on a tick do not
-    /// count: tick and report may come in step, and the tick just before a report knows less.
-    reacted: Option<Duration>,
-    heard: Duration,
     asking: Asking,
     series: Series,
 }
@@ -82,12 +75,10 @@ impl Watched {
         let ready = ready(&revision);
         let wanted = revision.wanted;
         Self {
-            policy: Policy::new(kind, spec, revision.slots, wanted, ready, now),
+            scaler: Scaler::new(kind, spec, revision.slots, wanted, ready, now),
             ready,
             wanted,
             mode: "",
-            reacted: None,
-            heard: now,
             asking: Asking {
                 taken: wanted,
                 busy: false,
@@ -110,11 +101,11 @@ impl Watched {
         self.revision = Arc::clone(revision);
         self.ready = ready(revision);
         let spec = spec(config, revision);
-        if spec == *self.policy.spec() {
+        if spec == *self.scaler.spec() {
             return false;
         }
         self.series.set_metric(spec.metric);
-        self.policy.set_spec(spec, revision.slots, now);
+        self.scaler.set_spec(spec, revision.slots, now);
         true
     }
 
@@ -125,33 +116,20 @@ impl Watched {
 
     /// Takes a report. Returns whether a decision is due now, not at the next tick.
     pub(crate) fn observe(&mut self, report: &Demand, now: Duration) -> bool {
-        self.heard = now;
-        if self.policy.observe(report, self.ready, now) {
-            return true;
-        }
-        let may = self
-            .reacted
-            .is_none_or(|reacted| now.saturating_sub(reacted) >= APART);
-        let due = may && self.policy.is_event_driven();
-        if due {
-            self.reacted = Some(now);
-        }
-        due
+        self.scaler.observe(report, self.ready, now)
     }
 
-    /// When a report, or the lack of one, was last heard.
-    pub(crate) fn heard(&self) -> Duration {
-        self.heard
-    }
-
-    /// The source speaks but has nothing to say about this revision.
-    pub(crate) fn absent(&mut self, now: Duration) {
-        self.policy.absent(now);
+    /// Decides on a tick. The last whole table of a source was heard at `table`, if ever.
+    pub(crate) fn tick(&mut self, table: Option<Duration>, now: Duration) -> Option<Change> {
+        if let Some(table) = table {
+            self.scaler.look_for_absence(table);
+        }
+        self.decide(now)
     }
 
     /// Decides. A change has to be asked for and told.
     pub(crate) fn decide(&mut self, now: Duration) -> Option<Change> {
-        let verdict = self.policy.decide(self.ready, now);
+        let verdict = self.scaler.decide(self.ready, now);
         self.mode = verdict.mode;
         let from = self.wanted;
         self.wanted = verdict.pods;
@@ -205,7 +183,7 @@ impl Watched {
     pub(crate) fn tell(&self, change: &Change, unix: Duration, handle: &Handle) {
         let Change { from, verdict } = change;
         let (id, to, why) = (&self.revision.id, verdict.pods, verdict.words());
-        let (policy, mode) = (self.policy.kind().as_str(), verdict.mode);
+        let (policy, mode) = (self.scaler.kind().as_str(), verdict.mode);
         tracing::info!(
             target: "scaling",
             revision = %id,
@@ -229,7 +207,7 @@ impl Watched {
 
     /// Brings gauges and state up to date.
     pub(crate) fn show(&self, now: Duration, handle: &Handle) {
-        let figures = self.policy.figures(self.ready, now);
+        let figures = self.scaler.figures(self.ready, now);
         let series = &self.series;
         series.desired.set(figures.desired);
         series.requested.set(f64::from(self.wanted));
@@ -243,7 +221,7 @@ impl Watched {
         series.count_pods(&self.revision);
         handle.update(&self.revision.id, |state| {
             state.wanted = self.wanted;
-            state.policy = self.policy.kind().as_str();
+            state.policy = self.scaler.kind().as_str();
             state.mode = self.mode;
             state.stable = figures.stable;
             state.panic = figures.panic;
