@@ -130,7 +130,7 @@ impl fmt::Display for Failed {
     }
 }
 
-/// One scrape of pods. Ask [`Pods::next`] for as many as [`Pods::at_once`] says, and for one more
+/// One scrape of pods. Ask [`Pods::next_pod`] for as many as [`Pods::at_once`] says, and for one more
 /// after each refusal.
 #[derive(Clone, Debug)]
 pub struct Pods {
@@ -171,7 +171,7 @@ impl Pods {
     }
 
     /// Index of the next pod to ask.
-    pub fn next(&mut self) -> Option<usize> {
+    pub fn next_pod(&mut self) -> Option<usize> {
         let next = self.candidates.pop_front();
         self.lacking |= next.is_none();
         next
@@ -318,13 +318,15 @@ mod tests {
     #[test]
     fn a_pod_that_refuses_is_replaced_by_another() {
         let mut pods = Pods::new(&old(5), WINDOW, || 0);
-        let first: Vec<usize> = (0..pods.at_once()).filter_map(|_| pods.next()).collect();
+        let first: Vec<usize> = (0..pods.at_once())
+            .filter_map(|_| pods.next_pod())
+            .collect();
         assert_eq!(first.len(), 4);
         for _ in 0..3 {
             pods.answered(concurrency(4.0));
         }
         pods.refused(Refused::Other);
-        assert!(pods.next().is_some());
+        assert!(pods.next_pod().is_some());
         pods.answered(concurrency(4.0));
         assert_eq!(pods.end(), Ok(concurrency(20.0)));
     }
@@ -339,7 +341,7 @@ mod tests {
             };
             let mut pods = Pods::new(&old(30), WINDOW, random);
             (0..pods.at_once())
-                .filter_map(|_| pods.next())
+                .filter_map(|_| pods.next_pod())
                 .collect::<Vec<_>>()
         };
         assert_ne!(sample(), sample());

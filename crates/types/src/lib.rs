@@ -10,5 +10,6 @@ pub mod probe;
 pub mod request_stats;
 mod revision;
 pub mod stat;
+pub mod wire;
 
 pub use revision::{Protocol, Reachability, RevisionId, Slots, Timeouts};

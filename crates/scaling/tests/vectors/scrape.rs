@@ -125,7 +125,7 @@ fn ask_pods(given: &Given, pods: &[&Group], tried: &mut usize) -> Result<Report,
     let ages: Vec<Duration> = pods.iter().map(|pod| ms(pod.age_ms)).collect();
     let mut scrape = Pods::new(&ages, ms(given.stable_window_ms), || 3);
     let mut round: Vec<usize> = (0..scrape.at_once())
-        .filter_map(|_| scrape.next())
+        .filter_map(|_| scrape.next_pod())
         .collect();
     while !round.is_empty() {
         *tried += round.len();
@@ -143,7 +143,7 @@ fn ask_pods(given: &Given, pods: &[&Group], tried: &mut usize) -> Result<Report,
                 }
             }
         }
-        round = (0..refused).filter_map(|_| scrape.next()).collect();
+        round = (0..refused).filter_map(|_| scrape.next_pod()).collect();
     }
     scrape.end()
 }
