@@ -42,6 +42,14 @@ pub enum ForwardError {
     /// No connection: nothing was sent.
     #[error(transparent)]
     Dial(#[from] DialError),
+    /// There was a connection, and it ended before anything of the request was written to it.
+    #[error("{addr} closed the connection before it was sent anything")]
+    Unsent {
+        /// Who was to be asked.
+        addr: SocketAddr,
+        /// What hyper says.
+        source: hyper::Error,
+    },
     /// The connection ended before the head of the answer was complete.
     #[error("{addr} closed the connection before it answered")]
     Closed {
@@ -76,6 +84,7 @@ impl ForwardError {
     pub fn nothing_sent(&self) -> bool {
         match self {
             Self::Dial(DialError::Refused { .. } | DialError::TimedOut { .. }) => true,
+            Self::Unsent { .. } => true,
             Self::Dial(DialError::Exhausted { .. }) => false,
             Self::Closed { .. } | Self::Broken { .. } => false,
             Self::NotRepeatable | Self::Switched { .. } => false,
@@ -85,7 +94,7 @@ impl ForwardError {
     /// RFC 9209 §2.3: the type of the error.
     pub fn proxy_error(&self) -> &'static str {
         match self {
-            Self::Dial(DialError::Refused { .. }) => "connection_refused",
+            Self::Dial(DialError::Refused { .. }) | Self::Unsent { .. } => "connection_refused",
             Self::Dial(DialError::Exhausted { .. }) => "proxy_internal_error",
             Self::Dial(DialError::TimedOut { .. }) => "connection_timeout",
             Self::Closed { .. } => "connection_terminated",
@@ -185,7 +194,8 @@ impl Relay {
             request = match error.take_message() {
                 // It ended before anything was written: as good as new.
                 Some(request) if used => request,
-                _ => return Err(failed(addr, error.into_error())),
+                Some(_) => return Err(unsent(addr, error.into_error())),
+                None => return Err(failed(addr, error.into_error())),
             };
         }
     }
@@ -228,10 +238,11 @@ impl Relay {
             request = match error.take_message() {
                 // Nothing was written: as good as new.
                 Some(request) if stale => request,
-                _ if stale && bare && outgoing.is_repeatable() && ended(error.error()) => {
+                Some(_) => return Err(unsent(addr, error.into_error())),
+                None if stale && bare && outgoing.is_repeatable() && ended(error.error()) => {
                     outgoing.request(RequestBody::empty(), host)
                 }
-                _ => return Err(failed(addr, error.into_error())),
+                None => return Err(failed(addr, error.into_error())),
             };
         }
     }
@@ -313,6 +324,10 @@ fn is_io(error: &hyper::Error) -> bool {
     error
         .source()
         .is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+}
+
+fn unsent(addr: SocketAddr, source: hyper::Error) -> ForwardError {
+    ForwardError::Unsent { addr, source }
 }
 
 fn failed(addr: SocketAddr, source: hyper::Error) -> ForwardError {
