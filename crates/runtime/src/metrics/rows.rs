@@ -134,11 +134,13 @@ impl<K: Clone + Eq + Hash + Send, F: Figures> Rows<K, F> {
     pub fn refile(&self, file: impl Fn(&K) -> Option<K>) {
         for sheet in &self.sheets {
             let mut own = lock(&sheet.0);
-            let mut anew = Own::default();
+            let mut anew: Own<K, F> = Own::default();
             for (key, figures) in own.rows.drain(..) {
                 if let Some(key) = file(&key) {
                     let place = anew.by_key(key);
-                    anew.rows[place].1.add(&figures);
+                    if let Some((_, joined)) = anew.rows.get_mut(place) {
+                        joined.add(&figures);
+                    }
                 }
             }
             *own = anew;
