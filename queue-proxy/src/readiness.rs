@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use penstock_relay::probe::{self, Failure};
-use penstock_types::probe::{Check, Probe};
+use penstock_types::probe::Probe;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -148,13 +148,7 @@ impl Readiness {
 
     async fn attempt(&self, limit: Duration) -> Result<(), Failure> {
         let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        // A container without a declared probe and one whose command only a kubelet can run are
-        // ready once they accept (spec/queue-proxy.md §4.2).
-        let check = match &self.probe.check {
-            Check::Exec { .. } => &Check::Tcp { port: None },
-            check => check,
-        };
-        let outcome = probe::attempt(check, host, self.port, limit).await;
+        let outcome = probe::attempt(&self.probe.check, host, self.port, limit).await;
         let mut state = self.lock();
         match outcome {
             Ok(()) => state.successes = state.successes.saturating_add(1),

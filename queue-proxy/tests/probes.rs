@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use penstock_testkit::client::{Client, RawClient, RawResponse};
 use penstock_testkit::workload::{RawWorkload, Seen, Turn, Workload};
-use penstock_types::probe::{Check, Probe};
+use penstock_types::probe::{Check, HttpGet, Probe};
 
 use crate::world::{Container, NEVER, Proxy, before, nobody};
 
@@ -23,12 +23,11 @@ fn text(answer: &RawResponse) -> (u16, &str) {
 
 fn http(path: &str) -> Probe {
     Probe {
-        check: Check::Http {
-            port: None,
+        check: Check::Http(HttpGet {
             path: path.to_owned(),
-            tls: false,
             headers: vec![("X-Probe".to_owned(), "mine".to_owned())],
-        },
+            ..HttpGet::default()
+        }),
         ..Probe::tcp_default()
     }
 }

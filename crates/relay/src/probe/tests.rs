@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use penstock_types::probe::Check;
+use penstock_types::probe::{Check, HttpGet};
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -62,11 +62,13 @@ async fn http_server(answers: &[&str]) -> Server {
 }
 
 fn http(path: &str) -> Check {
-    Check::Http {
-        port: None,
+    Check::Http(get(path))
+}
+
+fn get(path: &str) -> HttpGet {
+    HttpGet {
         path: path.to_owned(),
-        tls: false,
-        headers: Vec::new(),
+        ..HttpGet::default()
     }
 }
 
@@ -92,13 +94,14 @@ async fn closed() -> SocketAddr {
 async fn tcp_passes_where_somebody_listens() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let addr = listener.local_addr().unwrap();
-    ask(addr, &Check::Tcp { port: None }).await.unwrap();
+    ask(addr, &Check::OWN_PORT).await.unwrap();
     let named = Check::Tcp {
+        host: None,
         port: Some(addr.port()),
     };
     attempt(&named, addr.ip(), 1, Duration::ZERO).await.unwrap();
     drop(listener);
-    let failure = ask(addr, &Check::Tcp { port: None }).await.unwrap_err();
+    let failure = ask(addr, &Check::OWN_PORT).await.unwrap_err();
     assert!(matches!(failure, Failure::Connect { .. }), "{failure}");
 }
 
@@ -142,14 +145,11 @@ async fn the_request_is_a_kubelets_with_the_probes_headers_beside_its_own() {
             ("User-Agent", "mine"),
             ("Host", "h"),
         ];
-        let check = Check::Http {
-            port: None,
-            path: path.to_owned(),
-            tls: false,
-            headers: headers
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .to_vec(),
-        };
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let check = Check::Http(HttpGet {
+            headers: headers.to_vec(),
+            ..get(path)
+        });
         ask(server.addr, &check).await.unwrap();
         let request = server.asked.lock().unwrap()[0].to_lowercase();
         let lines: Vec<&str> = request.lines().collect();
@@ -240,19 +240,13 @@ async fn silence_ends_with_the_limit() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_asked_from_here_says_so() {
+async fn case_67_what_cannot_be_asked_from_here_says_so() {
     let exec = Check::Exec {
         command: vec!["true".to_owned()],
     };
-    let tls = Check::Http {
-        port: None,
-        path: "/".to_owned(),
-        tls: true,
-        headers: Vec::new(),
-    };
     let table = [
-        (exec, "an exec probe is not supported here"),
-        (tls, "an HTTPS probe is not supported here"),
+        (exec, "exec probe not supported"),
+        (Check::Nothing, "no probe found"),
     ];
     for (check, want) in table {
         let failure = ask(closed().await, &check).await.unwrap_err();
