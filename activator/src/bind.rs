@@ -31,6 +31,9 @@ const KEEP: Keep = Keep {
     each: 100,
 };
 
+/// Probes of a pod open a connection each: an old one says nothing of the pod.
+const NONE_KEPT: Keep = Keep { total: 0, each: 0 };
+
 /// How an activator behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -42,16 +45,21 @@ pub struct Options {
     pub cluster_domain: String,
     /// Starts the choice among pods without a limit.
     pub seed: u64,
+    /// A request that may be repeated (RFC 9110 §9.2.2), and that its pod cut off so shortly after
+    /// it was sent, goes to another pod if there is one: this one was about to end. What a pod
+    /// had worked at for longer is answered with 502, and so is everything with zero here.
+    pub repeat_within: Duration,
 }
 
 impl Default for Options {
-    /// 10,000 waiting requests, no hosts told, `cluster.local`.
+    /// 10,000 waiting requests, no hosts told, `cluster.local`, repeated within 100 ms.
     fn default() -> Self {
         Self {
             waiting: 10_000,
             list_hosts: false,
             cluster_domain: "cluster.local".to_owned(),
             seed: 0x9e37_79b9_7f4a_7c15,
+            repeat_within: Duration::from_millis(100),
         }
     }
 }
@@ -107,6 +115,8 @@ impl Activator {
             reporter: Reporter::new(demand),
             metrics,
             failures: Seldom::default(),
+            probes: Relay::new(NONE_KEPT, stop.tasks.clone(), stop.cut.clone()),
+            repeat_within: options.repeat_within,
             stopping: CancellationToken::new(),
             aside: beside.clone(),
             cut: stop.cut.clone(),

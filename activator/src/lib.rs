@@ -8,6 +8,7 @@
 //! - `probe.rs`: probes of kubelet, network and autoscaler, answered before anything else
 //! - `table.rs`: the revisions of the latest snapshot, each with its gate
 //! - `revision.rs`: what is kept for one revision: gate, pods, demand
+//! - `aside.rs`: pods that refused a request or cut one off, until they answer a probe
 //! - `demand.rs`: reports to the autoscaler, at once at zero and every second
 //! - `cold_start.rs`: how long each stage of a cold start took
 //! - `refusal.rs`: every answer that is not a pod's, with status and reason
@@ -17,6 +18,7 @@
 
 #![forbid(unsafe_code)]
 
+mod aside;
 mod bind;
 mod cold_start;
 mod demand;

@@ -6,8 +6,8 @@
 //! who is it for ── demand counts it ── wait at the gate for a pod's free slot ── forward ──┐
 //!   404                  │                503 the line is full, 504 a limit passed         │
 //!                        └── the first one urges the autoscaler                            │
-//!              the pod cannot be reached, and nothing was sent: back to the gate ◄─────────┤
-//!              502 it gave no answer                                                       │
+//!     the pod took nothing of it, or cut it off and it may be repeated: back to the gate ◄──┤
+//!     502 it gave no answer                                                                │
 //!   the answer holds slot, demand and counts to its last byte ◄────────────────────────────┘
 //! ```
 //!
@@ -31,10 +31,11 @@ use penstock_relay::serve::{Answer, Caller};
 use penstock_runtime::metrics::Outcome;
 use penstock_runtime::seldom::Seldom;
 use penstock_types::{Protocol, header};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::aside::{self, Fault};
 use crate::demand::{Open, Reporter, Tracker};
 use crate::metrics::{Counted, Measured, Metrics};
 use crate::probe;
@@ -45,13 +46,6 @@ use crate::table::Table;
 
 /// Most of a request's body that is kept to send it to another pod.
 const REPLAY_LIMIT: usize = 64 * 1024;
-/// How long a pod that could not be reached gets no request, unless the cluster says before
-/// that it is well again.
-const ASIDE: Duration = Duration::from_millis(250);
-
-/// How long a slot is kept whose container closed the connection instead of answering. If it ends,
-/// the cluster says so by then, and who is next in line goes to another pod.
-const CUT_OFF_SHOWS: Duration = Duration::from_millis(50);
 
 /// What all workers of one activator share.
 #[derive(Debug)]
@@ -60,6 +54,10 @@ pub(crate) struct Shared {
     pub(crate) rules: Rules,
     pub(crate) reporter: Reporter,
     pub(crate) metrics: Metrics,
+    /// Asks pods that are doubted.
+    pub(crate) probes: Relay,
+    /// How shortly after it was sent a request has to be cut off to be sent once more.
+    pub(crate) repeat_within: Duration,
     /// Failed requests, as they are told.
     pub(crate) failures: Seldom,
     /// Cancelled when this process was told to stop: probes then fail.
@@ -100,7 +98,8 @@ impl Answer for App {
                 measured.ends_with(answer.status());
                 let inside = Inside {
                     measured,
-                    _held: held,
+                    held,
+                    shared: Arc::clone(&self.shared),
                 };
                 self.relay.hand_on(answer, upgrade, &limits, inside)
             }
@@ -129,8 +128,8 @@ struct Served {
 /// What a request occupies.
 #[derive(Debug)]
 struct Held {
-    _active: Active,
-    _demand: Open,
+    active: Active,
+    demand: Open,
 }
 
 /// A slot in a pod, and that it is counted as one that is used.
@@ -175,10 +174,7 @@ impl App {
             .answer_within(exchange)
             .await
             .map_err(TooLate::from)??; // 504, 503, 502
-        let held = Held {
-            _active: active,
-            _demand: demand,
-        };
+        let held = Held { active, demand };
         Ok(Served {
             answer,
             limits,
@@ -203,43 +199,53 @@ impl App {
                 self.wait(revision, admit, replay, caller).await?
             }
         };
+        let mut repeated = false;
         loop {
             let place = active.slot.place().clone();
             let body = replay.attempt().ok_or_else(too_long_to_repeat)?;
             measured.sent(place.addr());
+            let sent = Instant::now();
             let result = self
                 .relay
                 .forward(place.addr(), place.host(), outgoing, body, caller)
                 .await;
-            match result {
-                Ok(answer) if !is_unreached(&answer) || replay.attempt().is_none() => {
-                    measured.attempt_ends_with(Outcome::Status(answer.status()));
-                    let arrived = limits.arrived().into_std();
-                    if let Some(pod) = place.served(arrived) {
-                        let first_byte = Instant::now().into_std();
-                        self.shared.metrics.cold.observe(arrived, pod, first_byte);
-                    }
-                    if is_cut_off(&answer) {
-                        sleep(CUT_OFF_SHOWS).await;
-                    }
-                    return Ok((answer, active));
+            measured.attempt_ends_with(match &result {
+                Ok(answer) => Outcome::Status(answer.status()),
+                Err(error) => Outcome::Error(error.proxy_error()),
+            });
+            let Some(fault) = fault_of(&result) else {
+                let answer = result?; // 502
+                self.first_byte(&place, limits);
+                return Ok((answer, active));
+            };
+            aside::hold_against(&self.shared, &revision.gate, &place, fault);
+            let again = match fault {
+                Fault::Refused => true,
+                Fault::CutOff => {
+                    let may = outgoing.is_repeatable() && !repeated;
+                    let soon = sent.elapsed() < self.shared.repeat_within;
+                    repeated = may && soon && revision.gate.has_another(&place);
+                    repeated
                 }
-                Ok(answer) => {
-                    tracing::debug!("{} cannot reach its container", place.name());
-                    measured.attempt_ends_with(Outcome::Status(answer.status()));
-                    // Its connection is not needed while the request waits.
-                    drop(answer);
-                }
-                Err(error) if error.nothing_sent() => {
-                    tracing::debug!("{} cannot be reached: {error}", place.name());
-                    measured.attempt_ends_with(Outcome::Error(error.proxy_error()));
-                }
-                Err(error) => return Err(error.into()), // 502
+            };
+            if !again || replay.attempt().is_none() {
+                return Ok((result?, active)); // 502
             }
+            tracing::debug!("{} failed a request: {fault:?}", place.name());
+            // Its connection is not needed while the request waits.
+            drop(result);
             measured.attempt_is_over();
-            self.set_aside(revision, place);
             let admit = active.slot.elsewhere();
             active = self.wait(revision, admit, replay, caller).await?;
+        }
+    }
+
+    /// The pod has begun to answer.
+    fn first_byte(&self, place: &Place, limits: Limits) {
+        let arrived = limits.arrived().into_std();
+        if let Some(pod) = place.served(arrived) {
+            let first_byte = Instant::now().into_std();
+            self.shared.metrics.cold.observe(arrived, pod, first_byte);
         }
     }
 
@@ -264,27 +270,17 @@ impl App {
         let own = revision.demand.begin_urging();
         if first || own {
             let reporter = self.shared.reporter.clone();
-            self.beside(reporter.urge(Arc::clone(revision), first, own));
+            self.shared
+                .beside(reporter.urge(Arc::clone(revision), first, own));
         }
     }
+}
 
-    /// Gives a pod nothing for a while. Of all requests that it has refused one brings it back.
-    fn set_aside(&self, revision: &Arc<Entry>, place: Place) {
-        revision.gate.set_aside(&place);
-        if !place.begin_aside() {
-            return;
-        }
-        let gate = Arc::clone(&revision.gate);
-        self.beside(async move {
-            sleep(ASIDE).await;
-            place.is_back();
-            gate.bring_back(&place);
-        });
-    }
-
-    fn beside(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let cut = self.shared.cut.clone();
-        self.shared.aside.spawn(async move {
+impl Shared {
+    /// Runs `task` beside the requests, to the end of the process at most.
+    pub(crate) fn beside(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let cut = self.cut.clone();
+        self.aside.spawn(async move {
             cut.run_until_cancelled(task).await;
         });
     }
@@ -315,6 +311,17 @@ fn prepare(mut head: Parts, host: Option<&HeaderValue>, caller: &Caller) -> Outg
     outgoing
 }
 
+/// What a pod did wrong that says something of the pod, not just of this request.
+fn fault_of(result: &Result<Response<Relayed>, ForwardError>) -> Option<Fault> {
+    match result {
+        Ok(answer) if is_unreached(answer) => Some(Fault::Refused),
+        Ok(answer) if is_cut_off(answer) => Some(Fault::CutOff),
+        Err(error) if error.nothing_sent() => Some(Fault::Refused),
+        Err(ForwardError::Closed { .. }) => Some(Fault::CutOff),
+        Ok(_) | Err(_) => None,
+    }
+}
+
 /// A request whose body is too long to be kept, and whose first pod could not be reached.
 fn too_long_to_repeat() -> RequestError {
     RequestError::Upstream(ForwardError::NotRepeatable)
@@ -324,7 +331,8 @@ fn too_long_to_repeat() -> RequestError {
 #[derive(Debug)]
 pub(crate) struct Inside {
     measured: Measured,
-    _held: Held,
+    held: Held,
+    shared: Arc<Shared>,
 }
 
 impl Guard for Inside {
@@ -333,6 +341,11 @@ impl Guard for Inside {
     }
 
     fn broke(&mut self, error: &BodyError) {
+        if let BodyError::Upstream(_) = error {
+            let gate = &self.held.demand.entry().gate;
+            let place = self.held.active.slot.place();
+            aside::hold_against(&self.shared, gate, place, Fault::CutOff);
+        }
         tracing::debug!("an answer broke off: {error}");
     }
 }

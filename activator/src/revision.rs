@@ -10,6 +10,7 @@ use penstock_cluster::{Phase, Pod, Revision};
 use penstock_gate::{Gate, Limits};
 use penstock_types::{Protocol, RevisionId, Timeouts};
 
+use crate::aside::Doubt;
 use crate::demand::Tracker;
 use crate::metrics::RevisionGauges;
 
@@ -27,8 +28,7 @@ struct PodEntry {
     ready: Option<Instant>,
     /// Whether it has answered a request.
     served: AtomicBool,
-    /// Whether somebody will bring it back after it was set aside.
-    awaited: AtomicBool,
+    doubt: Doubt,
 }
 
 impl PartialEq for Place {
@@ -48,7 +48,7 @@ impl Place {
             started: pod.started,
             ready: pod.ready,
             served: AtomicBool::new(false),
-            awaited: AtomicBool::new(false),
+            doubt: Doubt::default(),
         }))
     }
 
@@ -69,6 +69,7 @@ impl Place {
     /// up while that request waited: when it was asked for, started and ready.
     pub(crate) fn served(&self, since: Instant) -> Option<[Instant; 3]> {
         let entry = &*self.0;
+        entry.doubt.is_over();
         // Read first: all requests but one find it set.
         if entry.served.load(Ordering::Relaxed) || entry.served.swap(true, Ordering::Relaxed) {
             return None;
@@ -77,15 +78,9 @@ impl Place {
         (ready >= since).then_some([entry.asked, started, ready])
     }
 
-    /// Whether the caller is the one to bring it back, and to say so by [`Place::is_back`]
-    /// before.
-    pub(crate) fn begin_aside(&self) -> bool {
-        !self.0.awaited.swap(true, Ordering::AcqRel)
-    }
-
-    /// From now on whoever sets it aside is the one to bring it back.
-    pub(crate) fn is_back(&self) {
-        self.0.awaited.store(false, Ordering::Release);
+    /// What is held against it.
+    pub(crate) fn doubt(&self) -> &Doubt {
+        &self.0.doubt
     }
 }
 

@@ -9,11 +9,13 @@
     reason = "a test whose world fails has failed"
 )]
 
+mod asked;
 mod chain;
 mod choice;
 mod cold_start;
 mod demand;
 mod drain;
+mod dying_pods;
 mod failing_pods;
 mod forwarding;
 mod metrics;

@@ -102,6 +102,16 @@ impl<P: Clone + PartialEq + Send + 'static> Gate<P> {
         self.change(|state, wakes| state.bring_back(place, wakes));
     }
 
+    /// Whether `place` is there and set aside.
+    pub fn is_aside(&self, place: &P) -> bool {
+        self.lock().is_aside(place)
+    }
+
+    /// Whether another place than `place` is there and not set aside, with room or without.
+    pub fn has_another(&self, place: &P) -> bool {
+        self.lock().has_another(place)
+    }
+
     /// Requests in the line.
     pub fn waiting(&self) -> usize {
         self.lock().waiting()

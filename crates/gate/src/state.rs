@@ -196,6 +196,14 @@ impl<P: Clone + PartialEq> State<P> {
         self.let_in(wakes);
     }
 
+    pub(crate) fn is_aside(&self, place: &P) -> bool {
+        self.places.is_aside(place)
+    }
+
+    pub(crate) fn has_another(&self, place: &P) -> bool {
+        self.places.has_another(place)
+    }
+
     fn go_inside(&mut self, arrival: u64) -> Option<Granted<P>> {
         // Who waits comes first. With room left nobody does, see `let_in`.
         if self.line.waiting() > 0 {

@@ -136,6 +136,17 @@ fn a_place_set_aside_stays_so_when_a_request_leaves_it() {
 }
 
 #[test]
+fn a_place_is_aside_only_while_it_is_there_and_another_counts_unless_it_is_aside() {
+    let gate = gate(limited(1), ANY, &["a", "b"]);
+    let _inside = [gate.try_admit().unwrap(), gate.try_admit().unwrap()];
+    assert!(gate.has_another(&"a") && !gate.is_aside(&"b"));
+    gate.set_aside(&"b");
+    assert!(gate.is_aside(&"b") && !gate.has_another(&"a") && gate.has_another(&"b"));
+    gate.set_places(&["a"]);
+    assert!(!gate.is_aside(&"b") && !gate.has_another(&"a"));
+}
+
+#[test]
 fn choice_of_two_never_falls_on_one_set_aside_and_uses_all_others() {
     let gate = gate(Slots::Unlimited, ANY, &[0, 1, 2, 3]);
     gate.set_aside(&1);
