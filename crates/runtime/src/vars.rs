@@ -99,6 +99,11 @@ impl<G: Fn(&str) -> Option<String>> Vars<G> {
         self.bad.push(BadVar { name, text, wanted });
     }
 
+    /// Notes mistakes that were found elsewhere.
+    pub fn reject_all(&mut self, bad: BadVars) {
+        self.bad.extend(bad.0);
+    }
+
     /// The text of `name`, if it is set.
     pub fn text(&self, name: &str) -> Option<String> {
         (self.get)(name)
