@@ -171,7 +171,6 @@ impl Drop for Running {
         self.stop.close.cancel();
         self.stop.cut.cancel();
         // In `penstock up` the series outlive the pod; its address will not come again.
-        let gone = Some(self.shared.user_addr);
-        self.shared.metrics.client.forget(|addr, _| addr == gone);
+        self.shared.metrics.forget(self.shared.user_addr);
     }
 }

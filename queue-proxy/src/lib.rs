@@ -25,5 +25,5 @@ mod refusal;
 pub mod request;
 
 pub use bind::{Config, QueueProxy, Running};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Names};
 pub use readiness::NotReady;

@@ -78,7 +78,13 @@ impl Answer for App {
         let limits = Limits::start(shared.timeouts); // 7
         let (mut head, body) = request.into_parts();
         let upgrade = head.extensions.remove::<OnUpgrade>();
-        let mut measured = Measured::start(shared, &head, &body, limits.arrived()); // 1
+        let mut measured = Measured::start(
+            &shared.metrics,
+            shared.user_addr,
+            &head,
+            &body,
+            limits.arrived(),
+        ); // 1
         match self.serve(head, body, limits, &caller, &mut measured).await {
             Ok(Served { answer, slot }) => {
                 measured.answered(answer.status());
@@ -125,9 +131,9 @@ impl App {
             let slot = if bypass {
                 None // a probe of the kubelet (§3.5)
             } else {
-                Some(self.admit(!body.is_end_stream(), caller).await?) // 503 the line is full
+                Some(self.admit(!body.is_end_stream(), caller, measured).await?) // 503 the line is full
             };
-            measured.enters(Instant::now());
+            measured.enters();
             let body = RequestBody::once(body);
             let relay = &self.relay;
             let mut answer = relay
@@ -144,14 +150,21 @@ impl App {
 
     /// A slot, in order of arrival. `has_body`: of a caller whose body nobody reads yet it is
     /// watched whether it leaves the line.
-    async fn admit(&self, has_body: bool, caller: &Caller) -> Result<Slot<()>, RequestError> {
+    async fn admit(
+        &self,
+        has_body: bool,
+        caller: &Caller,
+        measured: &mut Measured,
+    ) -> Result<Slot<()>, RequestError> {
         let gate = &self.shared.gate;
         let slot = match gate.try_admit() {
             Some(slot) => slot,
             None => {
                 self.tell_depth(1);
                 let _noticing = has_body.then(|| caller.notice_leaving());
-                gate.admit().await?
+                let slot = gate.admit().await?;
+                measured.waited(Instant::now());
+                slot
             }
         };
         self.tell_depth(0);
@@ -169,7 +182,7 @@ impl App {
         if let Slots::Limited(limit) = slots {
             let most = (limit.get() as usize).saturating_mul(1 + WAITING_PER_SLOT);
             let depth = (gate.waiting() + gate.in_flight() + more).min(most);
-            metrics.depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
+            metrics.tell_depth(depth);
         }
     }
 }

@@ -37,8 +37,14 @@ pub trait Labels: Hash {
     /// This label set, owned; `None` if it is too long to be kept.
     fn key(&self) -> Option<Self::Key>;
 
-    /// What it is counted under when there is no room left. Of a set that is limited by itself.
+    /// What it is counted under when there is no room left.
     fn overflow(&self) -> Self::Key;
+
+    /// What it is counted under when there is no room among those of the overflow either. Of a
+    /// set that is limited by itself.
+    fn rest(&self) -> Self::Key {
+        self.overflow()
+    }
 }
 
 /// What is counted in one row.
@@ -162,7 +168,15 @@ impl<K: Clone + Eq + Hash + Send, F: Figures> Rows<K, F> {
                     own.by_hash.entry(hash).or_default().push(place);
                     place
                 }
-                None => own.by_key(labels.overflow()),
+                None => {
+                    let overflow = labels.overflow();
+                    let known = own.by_key.contains_key(&overflow);
+                    own.by_key(if known || own.by_key.len() < self.limit {
+                        overflow
+                    } else {
+                        labels.rest()
+                    })
+                }
             },
         };
         own.used(place);

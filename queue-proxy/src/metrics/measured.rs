@@ -1,0 +1,192 @@
+//! One request on its way, and what is noted of it.
+
+use std::net::SocketAddr;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use http_body::Body as _;
+use penstock_relay::headers;
+use penstock_relay::incoming::Incoming;
+use penstock_runtime::metrics::known_method;
+use penstock_types::header;
+use tokio::time::Instant;
+
+use super::filed::{Labels, Tag};
+use super::{Metrics, Seen};
+use crate::gate_probe::is_unmeasured;
+
+/// One request on its way, counted when this is dropped: an answer may end by its last byte, by
+/// breaking off, or because its caller is gone.
+///
+/// The clock is read once, at the end, unless the request had to wait.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    metrics: Metrics,
+    container: SocketAddr,
+    /// Whether it is left out, being a probe; the exchange with the container is not.
+    probe: bool,
+    method: Method,
+    version: Version,
+    host: Option<HeaderValue>,
+    tag: Tag<HeaderValue>,
+    arrived: Instant,
+    /// Since when it is no longer in line, if it was.
+    waited: Option<Instant>,
+    /// Whether it went to the container.
+    reached: bool,
+    request_bytes: u64,
+    /// What the caller was answered; `None` if it left before.
+    status: Option<StatusCode>,
+    /// Why the container did not answer, if it did not.
+    failed: Option<&'static str>,
+    pub(crate) response_bytes: u64,
+    pub(crate) broken: bool,
+}
+
+impl Measured {
+    pub(crate) fn start(
+        metrics: &Metrics,
+        container: SocketAddr,
+        head: &Parts,
+        body: &Incoming,
+        arrived: Instant,
+    ) -> Self {
+        Self {
+            metrics: metrics.clone(),
+            container,
+            probe: is_unmeasured(&head.headers),
+            method: head.method.clone(),
+            version: head.version,
+            host: host_asked_for(head),
+            tag: tag_of(&head.headers),
+            arrived,
+            waited: None,
+            reached: false,
+            // Of a body without a length nobody counts the bytes.
+            request_bytes: body.size_hint().exact().unwrap_or(0),
+            status: None,
+            failed: None,
+            response_bytes: 0,
+            broken: false,
+        }
+    }
+
+    /// It was in line, until `now`.
+    pub(crate) fn waited(&mut self, now: Instant) {
+        self.waited = Some(now);
+    }
+
+    /// It goes to the container.
+    pub(crate) fn enters(&mut self) {
+        self.reached = true;
+    }
+
+    /// The container's answer begins.
+    pub(crate) fn answered(&mut self, status: StatusCode) {
+        self.status = Some(status);
+    }
+
+    /// It is answered in the container's place.
+    pub(crate) fn refused(&mut self, status: StatusCode, reason: &'static str) {
+        self.status = Some(status);
+        self.failed = Some(reason);
+    }
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        if self.probe && !self.reached {
+            return;
+        }
+        let now = Instant::now();
+        let host = match &self.host {
+            // No series of these tells the host.
+            _ if self.probe || self.broken => None,
+            host => host.as_ref().and_then(|host| host.to_str().ok()),
+        };
+        let (status, failed) = match self.status {
+            Some(status) => (status, self.failed),
+            // A caller who left before there was an answer: 499 by custom, never seen outside.
+            None => (
+                StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+                Some("canceled"),
+            ),
+        };
+        let labels = Labels {
+            method: Some(known_method(&self.method)),
+            version: self.version,
+            status,
+            failed,
+            host: host.unwrap_or(""),
+            tag: match &self.tag {
+                _ if self.probe => Tag::Disabled, // not told
+                Tag::Named(tag) => tag.to_str().map_or(Tag::Undefined, Tag::Named),
+                Tag::Disabled => Tag::Disabled,
+                Tag::Default => Tag::Default,
+                Tag::Undefined | Tag::Overflow => Tag::Undefined,
+            },
+            container: self.reached.then_some(self.container),
+            probe: self.probe,
+            broken: self.broken,
+        };
+        let whole = now.duration_since(self.arrived);
+        let seen = Seen {
+            whole,
+            inside: self.waited.map_or(whole, |since| now.duration_since(since)),
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+        };
+        self.metrics.count(&labels, seen);
+    }
+}
+
+/// The host that the caller had sent. An activator puts the pod's address in its place, which
+/// would make series of their own for each pod.
+fn host_asked_for(head: &Parts) -> Option<HeaderValue> {
+    let original = head.headers.get(header::ORIGINAL_HOST);
+    original
+        .filter(|host| !host.is_empty())
+        .cloned()
+        .or_else(|| headers::host(head))
+}
+
+fn tag_of(headers: &HeaderMap) -> Tag<HeaderValue> {
+    let get = |name| headers.get(name).filter(|value| !value.is_empty());
+    let by_default = get(header::SERVING_DEFAULT_ROUTE);
+    match (get(header::SERVING_TAG), by_default) {
+        (None, None) => Tag::Disabled,
+        (None, Some(_)) => Tag::Default,
+        (Some(_), Some(by_default)) if by_default == "true" => Tag::Undefined,
+        (Some(tag), _) => Tag::Named(tag.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cases_49_and_50_route_tags() {
+        let table = [
+            ("", "", Tag::Disabled),
+            ("", "true", Tag::Default),
+            ("", "false", Tag::Default),
+            ("test-tag", "", Tag::Named("test-tag")),
+            ("test-tag", "true", Tag::Undefined),
+            ("x", "false", Tag::Named("x")),
+        ];
+        for (tag, by_default, want) in table {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::SERVING_TAG, HeaderValue::from_static(tag));
+            let by_default = HeaderValue::from_static(by_default);
+            headers.insert(header::SERVING_DEFAULT_ROUTE, by_default);
+            let want = match want {
+                Tag::Named(tag) => Tag::Named(HeaderValue::from_static(tag)),
+                Tag::Disabled => Tag::Disabled,
+                Tag::Default => Tag::Default,
+                Tag::Undefined | Tag::Overflow => Tag::Undefined,
+            };
+            assert_eq!(tag_of(&headers), want);
+        }
+    }
+}
