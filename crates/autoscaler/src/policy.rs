@@ -123,6 +123,15 @@ impl Policy {
         }
     }
 
+    /// Whether pods are asked for their figures.
+    pub(crate) fn set_scraped(&mut self, scraped: bool) {
+        match self {
+            Self::Knative(knative) => knative.set_scraped(scraped),
+            // It tells missing words from zeros by itself.
+            Self::Demand(_) => {}
+        }
+    }
+
     /// Takes a report. Returns whether it has to be decided on at once.
     pub(crate) fn observe(&mut self, report: &Demand, ready: u32, now: Duration) -> bool {
         match self {

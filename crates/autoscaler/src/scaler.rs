@@ -45,6 +45,14 @@ impl Scaler {
         }
     }
 
+    /// Pods are asked for their figures, unless the activator sees everything: then an empty window
+    /// of the policy `knative` is missing data, not an absence of load.
+    #[must_use]
+    pub(crate) fn scraped(mut self, scraped: bool) -> Self {
+        self.policy.set_scraped(scraped);
+        self
+    }
+
     /// Takes a report, while `ready` pods take requests. Returns whether a decision is due now,
     /// not at the next tick.
     pub fn observe(&mut self, report: &Demand, ready: u32, now: Duration) -> bool {

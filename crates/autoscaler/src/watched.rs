@@ -7,10 +7,13 @@ use penstock_cluster::Revision;
 use penstock_scaling::config::Config;
 use penstock_scaling::spec::Spec;
 use penstock_types::demand::Demand;
+use penstock_types::request_stats::Report;
 
+use crate::heard::{Connection, PODS, Word};
 use crate::metrics::{Metrics, Series};
 use crate::policy::{PolicyKind, Verdict};
 use crate::scaler::Scaler;
+use crate::sources::Sources;
 use crate::state::{Decided, Handle};
 
 /// First wait after a failed call; it doubles up to [`LONGEST_WAIT`].
@@ -32,6 +35,9 @@ pub(crate) struct Watched {
     mode: &'static str,
     asking: Asking,
     series: Series,
+    sources: Sources,
+    /// Whether pods are asked for their figures here.
+    scraping: bool,
 }
 
 /// How far the cluster was told.
@@ -68,6 +74,7 @@ impl Watched {
         revision: Arc<Revision>,
         config: &Config,
         metrics: &Metrics,
+        scraping: bool,
         now: Duration,
     ) -> Self {
         let spec = spec(config, &revision);
@@ -75,7 +82,7 @@ impl Watched {
         let ready = ready(&revision);
         let wanted = revision.wanted;
         Self {
-            scaler: Scaler::new(kind, spec, revision.slots, wanted, ready, now),
+            scaler: Scaler::new(kind, spec, revision.slots, wanted, ready, now).scraped(scraping),
             ready,
             wanted,
             mode: "",
@@ -86,6 +93,8 @@ impl Watched {
                 failures: 0,
             },
             series,
+            sources: Sources::default(),
+            scraping,
             revision,
         }
     }
@@ -114,15 +123,95 @@ impl Watched {
         Arc::ptr_eq(&self.revision, revision)
     }
 
-    /// Takes a report. Returns whether a decision is due now, not at the next tick.
-    pub(crate) fn observe(&mut self, report: &Demand, now: Duration) -> bool {
-        self.scaler.observe(report, self.ready, now)
+    /// Takes a word. Returns whether a decision is due now, not at the next tick.
+    pub(crate) fn observe(&mut self, connection: Connection, word: &Word, now: Duration) -> bool {
+        let guessed;
+        let word = if word.present {
+            word
+        } else {
+            guessed = self.guess(word);
+            &guessed
+        };
+        let together = self.sources.take(connection, word, now);
+        match self.scaler.kind() {
+            // Windows add up what falls into the same second by themselves.
+            PolicyKind::Knative => {
+                let at = moment(word.at, self.scaler.spec().stable_window, now);
+                self.scaler.observe(&word.demand, self.ready, at)
+            }
+            // Where the pods have to be heard and are not, a zero of the others says nothing.
+            PolicyKind::Demand if self.is_blind() && is_nothing(&together) => false,
+            PolicyKind::Demand => self.scaler.observe(&together, self.ready, now),
+        }
     }
 
-    /// Decides on a tick. The last whole table of a source was heard at `table`, if ever.
-    pub(crate) fn tick(&mut self, table: Option<Duration>, now: Duration) -> Option<Change> {
-        if let Some(table) = table {
-            self.scaler.look_for_absence(table);
+    /// The numbers of now where only averages are known: without a pod all of it waits.
+    fn guess(&self, word: &Word) -> Word {
+        let mut word = word.clone();
+        let demand = &mut word.demand;
+        let own = demand.average_concurrency - demand.average_proxied_concurrency;
+        let requests = own.max(0.0).ceil() as u32;
+        if self.ready == 0 {
+            demand.waiting = requests;
+        } else {
+            demand.in_flight = requests;
+        }
+        word
+    }
+
+    /// Takes what a scrape of the pods came to. Returns whether a decision is due now.
+    pub(crate) fn scraped(&mut self, report: Option<&Report>, now: Duration) -> bool {
+        let Some(report) = report else {
+            self.sources.forget_pods();
+            return false;
+        };
+        let word = Word {
+            demand: Demand {
+                revision: self.revision.id.clone(),
+                average_concurrency: report.average_concurrency,
+                average_proxied_concurrency: report.average_proxied_concurrency,
+                request_count: report.request_count,
+                proxied_request_count: report.proxied_request_count,
+                waiting: 0,
+                in_flight: 0,
+                first: false,
+            },
+            pod: "".into(),
+            at: None,
+            present: false,
+        };
+        self.observe(PODS, &word, now)
+    }
+
+    /// The connection has ended.
+    pub(crate) fn orphan(&mut self, connection: Connection) {
+        self.sources.orphan(connection);
+    }
+
+    /// Whether the pods' own figures should be there and are not.
+    fn is_blind(&self) -> bool {
+        self.scraping
+            && self.ready > 0
+            && self.scaler.spec().is_scraped()
+            && !self.sources.hears_pods()
+    }
+
+    /// Decides on a tick. The last whole table of any source was heard at `newest`, if ever, and
+    /// of each at `table(connection)`.
+    pub(crate) fn tick(
+        &mut self,
+        newest: Option<Duration>,
+        table: impl Fn(Connection) -> Option<Duration>,
+        now: Duration,
+    ) -> Option<Change> {
+        if self.ready == 0 {
+            self.sources.forget_pods();
+        }
+        if !self.sources.forget(now, table)
+            && !self.is_blind()
+            && let Some(newest) = newest
+        {
+            self.scaler.look_for_absence(newest);
         }
         self.decide(now)
     }
@@ -237,6 +326,21 @@ fn spec(config: &Config, revision: &Revision) -> Spec {
         revision.slots,
         revision.reachability,
     )
+}
+
+/// The moment of a word that names its second. One that no window could hold, a clock that is
+/// wrong by an hour among them, is taken for now.
+fn moment(at: Option<u64>, window: Duration, now: Duration) -> Duration {
+    let at = at.map_or(now, Duration::from_secs);
+    if at > now || now.saturating_sub(at) >= window {
+        now
+    } else {
+        at
+    }
+}
+
+fn is_nothing(report: &Demand) -> bool {
+    report.waiting == 0 && report.in_flight == 0 && report.average_concurrency == 0.0
 }
 
 fn ready(revision: &Revision) -> u32 {

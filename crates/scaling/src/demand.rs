@@ -86,6 +86,8 @@ pub const SILENCE: Duration = Duration::from_secs(3);
 const TICK: Duration = Duration::from_secs(2);
 /// Time a revision is given beyond its progress deadline (spec/autoscaler.md §8).
 const DEADLINE_SLACK: Duration = Duration::from_secs(30);
+/// Time from which a report is about another second: they come each second, give or take.
+const ANOTHER: Duration = Duration::from_millis(500);
 /// What a sum of doubles may be too much.
 const ROUNDING: f64 = 1e-9;
 
@@ -125,6 +127,8 @@ pub struct Decider {
     heard: Option<Duration>,
     /// Load that pods held in the last second and in the one before.
     held: [f64; 2],
+    /// When the first of them was first reported.
+    held_since: Duration,
     /// Load of the last second, as far as it is believed to stay.
     steady: f64,
     /// Since when the newest word is "nothing".
@@ -147,6 +151,7 @@ impl Decider {
             load: Load::default(),
             heard: None,
             held: [0.0; 2],
+            held_since: Duration::ZERO,
             steady: 0.0,
             idle: None,
             seconds: Seconds::default(),
@@ -194,7 +199,15 @@ impl Decider {
                 Metric::Concurrency => average.min(self.spec.total * f64::from(ready)),
                 Metric::Rps => average,
             };
-            self.held = [held, self.held[0]];
+            // Several sources may speak in one second; only a second makes the last one the one
+            // before.
+            let before = if now.saturating_sub(self.held_since) >= ANOTHER {
+                self.held_since = now;
+                self.held[0]
+            } else {
+                self.held[1]
+            };
+            self.held = [held, before];
             self.seconds.record(now, average, self.spec.stable_window);
         }
         self.load = load;
