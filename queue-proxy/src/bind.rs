@@ -12,13 +12,12 @@ use penstock_relay::serve::{Stop, serve};
 use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
 use penstock_runtime::seldom::Seldom;
-use penstock_types::probe::Probe;
 use penstock_types::{Slots, Timeouts};
 use tokio::time::timeout;
 
 use crate::drain::Drain;
 use crate::metrics::Metrics;
-use crate::readiness::{NotReady, Readiness};
+use crate::readiness::{NotReady, Probes, Readiness};
 use crate::request::{App, Shared};
 
 /// Requests that may wait for each slot (spec/queue-proxy.md §3.5).
@@ -35,8 +34,8 @@ pub struct Config {
     pub slots: Slots,
     /// Time limits of each request.
     pub timeouts: Timeouts,
-    /// When it is ready.
-    pub readiness: Probe,
+    /// What has to pass for it to be ready.
+    pub readiness: Probes,
 }
 
 /// A queue-proxy that listens but does not serve yet.

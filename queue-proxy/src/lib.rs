@@ -7,6 +7,7 @@
 //! - `drain.rs`: when a drain may go on from its first phase
 //! - `gate_probe.rs`: probes of kubelet, activator and network, answered before anything else
 //! - `readiness.rs`: whether the container is ready, asked together by all who want to know
+//! - [`probe_json`]: the containers' probes as the environment has them
 //! - `forwarded.rs`: the `Forwarded` header for containers that read it
 //! - `refusal.rs`: every answer that is not the container's, with status and reason
 //! - `metrics.rs`: what is exported
@@ -20,10 +21,11 @@ mod drain;
 mod forwarded;
 mod gate_probe;
 mod metrics;
+pub mod probe_json;
 mod readiness;
 mod refusal;
 pub mod request;
 
 pub use bind::{Config, QueueProxy, Running};
 pub use metrics::{Metrics, Names};
-pub use readiness::NotReady;
+pub use readiness::{NotReady, Probes};

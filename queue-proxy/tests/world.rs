@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use penstock_queue_proxy::{Config, Metrics, QueueProxy, Running};
+use penstock_queue_proxy::{Config, Metrics, Probes, QueueProxy, Running};
 use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
 use penstock_runtime::metrics::Gather;
@@ -37,7 +37,7 @@ pub(crate) fn before(user_addr: SocketAddr) -> Make {
                 response_start: None,
                 idle: None,
             },
-            readiness: Probe::tcp_default(),
+            readiness: Probe::tcp_default().into(),
         },
         workers: 1,
     }
@@ -64,8 +64,8 @@ impl Make {
         self
     }
 
-    pub(crate) fn readiness(mut self, probe: Probe) -> Self {
-        self.config.readiness = probe;
+    pub(crate) fn readiness(mut self, probes: impl Into<Probes>) -> Self {
+        self.config.readiness = probes.into();
         self
     }
 
