@@ -6,11 +6,13 @@
 //! - `bind.rs`: [`QueueProxy::bind`] and [`Running`], from the listener to the drain
 //! - `drain.rs`: when a drain may go on from its first phase
 //! - `gate_probe.rs`: probes of kubelet, activator and network, answered before anything else
+//! - `kubelet.rs`: whose probes need no slot
 //! - `readiness.rs`: whether the container is ready, asked together by all who want to know
 //! - [`probe_json`]: the containers' probes as the environment has them
 //! - `forwarded.rs`: the `Forwarded` header for containers that read it
 //! - `refusal.rs`: every answer that is not the container's, with status and reason
 //! - `metrics.rs`: what is exported
+//! - `stats.rs`: what the autoscaler reads each second
 //!
 //! Source: spec/queue-proxy.md.
 
@@ -20,12 +22,16 @@ mod bind;
 mod drain;
 mod forwarded;
 mod gate_probe;
+mod kubelet;
 mod metrics;
 pub mod probe_json;
 mod readiness;
 mod refusal;
 pub mod request;
+mod stats;
 
-pub use bind::{Config, QueueProxy, Running};
+pub use bind::{Choices, Config, QueueProxy, Running};
+pub use drain::Waited;
+pub use kubelet::{Kubelet, gateways};
 pub use metrics::{Metrics, Names};
 pub use readiness::{NotReady, Probes};

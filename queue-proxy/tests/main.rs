@@ -13,6 +13,7 @@ mod framing;
 mod interim;
 mod metrics;
 mod probes;
+mod statistics;
 mod streaming;
 mod timeouts;
 mod upgrades;
