@@ -13,7 +13,6 @@ use tokio::time::Instant;
 
 use super::filed::{Labels, Tag};
 use super::{Metrics, Seen};
-use crate::gate_probe::is_unmeasured;
 
 /// One request on its way, counted when this is dropped: an answer may end by its last byte, by
 /// breaking off, or because its caller is gone.
@@ -51,14 +50,15 @@ impl Measured {
         body: &Incoming,
         arrived: Instant,
     ) -> Self {
+        let noted = Noted::of(&head.headers);
         Self {
             metrics: metrics.clone(),
             container,
-            probe: is_unmeasured(&head.headers),
+            probe: noted.probe,
             method: head.method.clone(),
             version: head.version,
-            host: host_asked_for(head),
-            tag: tag_of(&head.headers),
+            host: noted.host.cloned().or_else(|| headers::host(head)),
+            tag: noted.tag(),
             arrived,
             waited: None,
             reached: false,
@@ -140,24 +140,50 @@ impl Drop for Measured {
     }
 }
 
-/// The host that the caller had sent. An activator puts the pod's address in its place, which
-/// would make series of their own for each pod.
-fn host_asked_for(head: &Parts) -> Option<HeaderValue> {
-    let original = head.headers.get(header::ORIGINAL_HOST);
-    original
-        .filter(|host| !host.is_empty())
-        .cloned()
-        .or_else(|| headers::host(head))
+/// What the headers say of a request that its series tell. One pass finds all of it for less than
+/// looking up one name costs.
+#[derive(Debug, Default)]
+struct Noted<'a> {
+    /// Whether metrics leave it out (spec/queue-proxy.md §3, `isProbe`).
+    probe: bool,
+    /// The host that the caller had sent. An activator puts the pod's address in its place, which
+    /// would make series of their own for each pod.
+    host: Option<&'a HeaderValue>,
+    tag: Option<&'a HeaderValue>,
+    by_default: Option<&'a HeaderValue>,
 }
 
-fn tag_of(headers: &HeaderMap) -> Tag<HeaderValue> {
-    let get = |name| headers.get(name).filter(|value| !value.is_empty());
-    let by_default = get(header::SERVING_DEFAULT_ROUTE);
-    match (get(header::SERVING_TAG), by_default) {
-        (None, None) => Tag::Disabled,
-        (None, Some(_)) => Tag::Default,
-        (Some(_), Some(by_default)) if by_default == "true" => Tag::Undefined,
-        (Some(tag), _) => Tag::Named(tag.clone()),
+impl<'a> Noted<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let mut noted = Self::default();
+        for (name, value) in headers {
+            if value.is_empty() {
+                continue;
+            }
+            match name.as_str() {
+                header::NETWORK_PROBE | header::KUBELET_PROBE => noted.probe = true,
+                "user-agent" => {
+                    let kubelet = header::KUBE_PROBE_AGENT.as_bytes();
+                    noted.probe |= value.as_bytes().starts_with(kubelet);
+                }
+                header::ORIGINAL_HOST => noted.host = noted.host.or(Some(value)),
+                header::SERVING_TAG => noted.tag = noted.tag.or(Some(value)),
+                header::SERVING_DEFAULT_ROUTE => {
+                    noted.by_default = noted.by_default.or(Some(value));
+                }
+                _ => {}
+            }
+        }
+        noted
+    }
+
+    fn tag(&self) -> Tag<HeaderValue> {
+        match (self.tag, self.by_default) {
+            (None, None) => Tag::Disabled,
+            (None, Some(_)) => Tag::Default,
+            (Some(_), Some(by_default)) if by_default == "true" => Tag::Undefined,
+            (Some(tag), _) => Tag::Named(tag.clone()),
+        }
     }
 }
 
@@ -186,7 +212,24 @@ mod tests {
                 Tag::Default => Tag::Default,
                 Tag::Undefined | Tag::Overflow => Tag::Undefined,
             };
-            assert_eq!(tag_of(&headers), want);
+            assert_eq!(Noted::of(&headers).tag(), want);
+        }
+    }
+
+    #[test]
+    fn case_48_what_is_left_out_as_a_probe() {
+        let table = [
+            ("k-network-probe", "activator", true),
+            ("k-kubelet-probe", "x", true),
+            ("user-agent", "kube-probe/1.29", true),
+            ("user-agent", "curl/8 kube-probe/1.29", false),
+            ("k-network-probe", "", false),
+            ("k-proxy-request", "activator", false),
+        ];
+        for (name, value, want) in table {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_static(value));
+            assert_eq!(Noted::of(&headers).probe, want, "{name}: {value}");
         }
     }
 }
