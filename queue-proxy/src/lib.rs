@@ -8,6 +8,8 @@
 //! - `gate_probe.rs`: probes of kubelet, activator and network, answered before anything else
 //! - `kubelet.rs`: whose probes need no slot
 //! - `readiness.rs`: whether the container is ready, asked together by all who want to know
+//! - [`env`]: the environment as the controller writes it
+//! - `json.rs`: JSON in variables, with the way to each place
 //! - [`probe_json`]: the containers' probes as the environment has them
 //! - `forwarded.rs`: the `Forwarded` header for containers that read it
 //! - `refusal.rs`: every answer that is not the container's, with status and reason
@@ -20,8 +22,10 @@
 
 mod bind;
 mod drain;
+pub mod env;
 mod forwarded;
 mod gate_probe;
+mod json;
 mod kubelet;
 mod metrics;
 pub mod probe_json;

@@ -6,8 +6,6 @@
 //!
 //! Source: spec/queue-proxy.md §4.2.
 
-mod field;
-
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -15,7 +13,10 @@ use penstock_runtime::vars::BadVars;
 use penstock_types::probe::{Check, HttpGet, Probe};
 use serde_json::Value;
 
-use field::{Field, Mistakes, not_json};
+use crate::json::{self, Field, Mistakes};
+
+/// The variable that all this is about.
+const VARIABLE: &str = "SERVING_READINESS_PROBE";
 
 /// What other variables say about the probes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,12 +37,9 @@ pub fn read(text: &str, flags: Flags) -> Result<Vec<Probe>, BadVars> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let json: Value = match serde_json::from_str(text) {
-        Ok(json) => json,
-        Err(error) => return Err(not_json(text, &error)),
-    };
+    let json = json::read(VARIABLE, text)?;
     let mut bad = Mistakes::default();
-    let root = Field::root(&json);
+    let root = Field::root(VARIABLE, &json);
     let probes = if flags.several {
         let wanted = "a list of probes, since ENABLE_MULTI_CONTAINER_PROBES is on";
         let items = root.list(wanted, &mut bad).unwrap_or_default();

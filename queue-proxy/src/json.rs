@@ -1,22 +1,23 @@
-//! One place in the JSON, with the way to it; and what is wrong there.
+//! JSON in a variable: one place in it, with the way to it; and what is wrong there.
+//!
+//! As in the peer, the case of keys does not matter, unknown ones are left alone, and `null` is
+//! the same as nothing.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use penstock_runtime::vars::{BadVar, BadVars};
 use serde_json::{Map, Value};
-
-/// The variable that all this is about.
-const VARIABLE: &str = "SERVING_READINESS_PROBE";
 
 /// Characters of a wrong value that are repeated in its mistake.
 const SHOWN: usize = 60;
 
 /// What was wrong so far.
 #[derive(Debug, Default)]
-pub(super) struct Mistakes(Vec<BadVar>);
+pub(crate) struct Mistakes(Vec<BadVar>);
 
 impl Mistakes {
-    pub(super) fn add(&mut self, field: &Field<'_>, wanted: impl Into<Cow<'static, str>>) {
+    pub(crate) fn add(&mut self, field: &Field<'_>, wanted: impl Into<Cow<'static, str>>) {
         let text = match field.value {
             Value::String(text) => shortened(text),
             value => shortened(&value.to_string()),
@@ -32,7 +33,7 @@ impl Mistakes {
         });
     }
 
-    pub(super) fn none_or<T>(self, good: T) -> Result<T, BadVars> {
+    pub(crate) fn none_or<T>(self, good: T) -> Result<T, BadVars> {
         if self.0.is_empty() {
             Ok(good)
         } else {
@@ -41,15 +42,18 @@ impl Mistakes {
     }
 }
 
-/// What is wrong if `text` is not even JSON.
-pub(super) fn not_json(text: &str, error: &serde_json::Error) -> BadVars {
-    let mut bad = Mistakes::default();
-    bad.note(
-        VARIABLE.to_owned(),
-        Some(shortened(text)),
-        format!("JSON: {error}"),
-    );
-    BadVars(bad.0)
+/// Reads the text of `variable`.
+///
+/// # Errors
+///
+/// It is not JSON.
+pub(crate) fn read(variable: &str, text: &str) -> Result<Value, BadVars> {
+    serde_json::from_str(text).map_err(|error| {
+        let mut bad = Mistakes::default();
+        let text = Some(shortened(text));
+        bad.note(variable.to_owned(), text, format!("JSON: {error}"));
+        BadVars(bad.0)
+    })
 }
 
 fn shortened(text: &str) -> String {
@@ -61,20 +65,21 @@ fn shortened(text: &str) -> String {
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct Field<'v> {
+pub(crate) struct Field<'v> {
     path: String,
     value: &'v Value,
 }
 
 impl<'v> Field<'v> {
-    pub(super) fn root(value: &'v Value) -> Self {
+    /// All of what `variable` holds.
+    pub(crate) fn root(variable: &str, value: &'v Value) -> Self {
         Self {
-            path: VARIABLE.to_owned(),
+            path: variable.to_owned(),
             value,
         }
     }
 
-    pub(super) fn object(&self, wanted: &'static str, bad: &mut Mistakes) -> Option<Object<'v>> {
+    pub(crate) fn object(&self, wanted: &'static str, bad: &mut Mistakes) -> Option<Object<'v>> {
         let Value::Object(fields) = self.value else {
             bad.add(self, wanted);
             return None;
@@ -86,7 +91,7 @@ impl<'v> Field<'v> {
     }
 
     /// Its items; a `null` among them is an item.
-    pub(super) fn list(&self, wanted: &'static str, bad: &mut Mistakes) -> Option<Vec<Self>> {
+    pub(crate) fn list(&self, wanted: &'static str, bad: &mut Mistakes) -> Option<Vec<Self>> {
         let Value::Array(items) = self.value else {
             bad.add(self, wanted);
             return None;
@@ -98,7 +103,7 @@ impl<'v> Field<'v> {
         Some(items.iter().enumerate().map(item).collect())
     }
 
-    pub(super) fn string(&self, bad: &mut Mistakes) -> Option<String> {
+    pub(crate) fn string(&self, bad: &mut Mistakes) -> Option<String> {
         let Value::String(text) = self.value else {
             bad.add(self, "a string");
             return None;
@@ -106,8 +111,49 @@ impl<'v> Field<'v> {
         Some(text.clone())
     }
 
+    pub(crate) fn switch(&self, bad: &mut Mistakes) -> Option<bool> {
+        let switch = self.value.as_bool();
+        if switch.is_none() {
+            bad.add(self, "true or false");
+        }
+        switch
+    }
+
+    /// One of the words that `choose` knows; `wanted` lists them.
+    pub(crate) fn word<T>(
+        &self,
+        choose: impl FnOnce(&str) -> Option<T>,
+        wanted: &'static str,
+        bad: &mut Mistakes,
+    ) -> Option<T> {
+        let word = self.value.as_str().and_then(choose);
+        if word.is_none() {
+            bad.add(self, wanted);
+        }
+        word
+    }
+
+    /// A time in whole nanoseconds; below zero counts as zero.
+    pub(crate) fn nanos(&self, bad: &mut Mistakes) -> Option<Duration> {
+        let nanos = self.value.as_i64();
+        if nanos.is_none() {
+            bad.add(self, "a whole number of nanoseconds");
+        }
+        nanos.map(|nanos| Duration::from_nanos(nanos.try_into().unwrap_or(0)))
+    }
+
+    /// A part of the whole.
+    pub(crate) fn share(&self, bad: &mut Mistakes) -> Option<f64> {
+        let share = self.value.as_f64();
+        let share = share.filter(|share| (0.0..=1.0).contains(share));
+        if share.is_none() {
+            bad.add(self, "a number from 0 to 1");
+        }
+        share
+    }
+
     /// A count or a number of seconds; 0 if it is neither, which nobody sees.
-    pub(super) fn number(&self, bad: &mut Mistakes) -> u32 {
+    pub(crate) fn number(&self, bad: &mut Mistakes) -> u32 {
         let number = self
             .value
             .as_u64()
@@ -120,7 +166,7 @@ impl<'v> Field<'v> {
     }
 
     /// A port, as a number or as its digits in a string. Nobody listens at 0.
-    pub(super) fn port(&self, bad: &mut Mistakes) -> Option<u16> {
+    pub(crate) fn port(&self, bad: &mut Mistakes) -> Option<u16> {
         let port = match self.value {
             Value::Number(number) => number.as_u64().and_then(|port| u16::try_from(port).ok()),
             Value::String(digits) => digits.parse().ok(),
@@ -138,14 +184,14 @@ impl<'v> Field<'v> {
 
 /// An object and where it stands.
 #[derive(Debug)]
-pub(super) struct Object<'v> {
+pub(crate) struct Object<'v> {
     path: String,
     fields: &'v Map<String, Value>,
 }
 
 impl<'v> Object<'v> {
     /// The field of that name, or else of one that differs only in case; none if it is `null`.
-    pub(super) fn get(&self, name: &str) -> Option<Field<'v>> {
+    pub(crate) fn get(&self, name: &str) -> Option<Field<'v>> {
         let like = || {
             let mut all = self.fields.iter();
             all.find(|(key, _)| key.eq_ignore_ascii_case(name))
@@ -158,7 +204,7 @@ impl<'v> Object<'v> {
     }
 
     /// The field of that name, which has to be there.
-    pub(super) fn need(
+    pub(crate) fn need(
         &self,
         name: &str,
         wanted: &'static str,
