@@ -10,6 +10,7 @@
 //! - `revision.rs`: what is kept for one revision: gate, pods, demand
 //! - `aside.rs`: pods that refused a request or cut one off, until they answer a probe
 //! - `demand.rs`: reports to the autoscaler, at once at zero and every second
+//! - [`report`]: the way to an autoscaler in another process
 //! - `cold_start.rs`: how long each stage of a cold start took
 //! - `refusal.rs`: every answer that is not a pod's, with status and reason
 //! - `metrics.rs`: what is exported
@@ -25,6 +26,7 @@ mod demand;
 mod metrics;
 mod probe;
 mod refusal;
+pub mod report;
 pub mod request;
 mod revision;
 mod route;

@@ -3,7 +3,7 @@
 //! Source: spec/activator.md §2.5, §2.12; RFC 9209 for `Proxy-Status`.
 
 use http::{Response, StatusCode};
-use penstock_gate::Full;
+use penstock_gate::Refused;
 use penstock_relay::body::{Body, Guard};
 use penstock_relay::deadline::TooLate;
 use penstock_relay::forward::ForwardError;
@@ -34,8 +34,11 @@ pub(crate) enum RequestError {
         host: String,
     },
     /// As many requests wait as may.
-    #[error(transparent)]
-    Full(#[from] Full),
+    #[error("pending request queue full")]
+    Full,
+    /// The revision was removed while the request waited. The contract says no more of it.
+    #[error("")]
+    Gone,
     /// A time limit of the revision passed before an answer began.
     #[error("activator request timeout")]
     TimedOut(#[from] TooLate),
@@ -45,6 +48,15 @@ pub(crate) enum RequestError {
     /// HTTP/1.1 without a Host, or with several (RFC 9112 §3.2).
     #[error("the request must have exactly one Host header")]
     BadHost,
+}
+
+impl From<Refused> for RequestError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Full,
+            Refused::Closed => Self::Gone,
+        }
+    }
 }
 
 fn known_hosts(known: &Option<Vec<String>>) -> String {
@@ -63,7 +75,8 @@ impl RequestError {
                 (StatusCode::NOT_FOUND, "destination_not_found")
             }
             Self::NoRevision { .. } => (StatusCode::NOT_FOUND, "destination_unavailable"),
-            Self::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached"),
+            Self::Gone => (StatusCode::INTERNAL_SERVER_ERROR, "destination_unavailable"),
+            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached"),
             Self::TimedOut(_) => (StatusCode::GATEWAY_TIMEOUT, "http_response_timeout"),
             Self::Upstream(error) => (StatusCode::BAD_GATEWAY, error.proxy_error()),
             Self::BadHost => (StatusCode::BAD_REQUEST, "http_request_error"),
@@ -75,7 +88,7 @@ impl RequestError {
         let (status, reason) = self.verdict();
         let text = self.to_string();
         let answer = match self {
-            Self::TimedOut(_) => bare_error(status, &text),
+            Self::TimedOut(_) | Self::Gone => bare_error(status, &text),
             _ => text_error(status, &text),
         };
         by(answer, "penstock-activator", reason)

@@ -39,20 +39,27 @@ use std::task::Poll;
 
 use penstock_types::Slots;
 
+pub use Refused as Full;
 pub use admit::{Admit, Slot};
 use state::{State, Wakes};
 
 /// How much a gate holds back at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests that may wait; one more is [`Full`].
+    /// Requests that may wait; one more is [`Refused::Full`].
     pub waiting: usize,
 }
 
-/// As many requests wait as may.
+/// Why a gate lets nobody in and nobody wait. `Display` is the contract's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("pending request queue full")]
-pub struct Full;
+pub enum Refused {
+    /// As many requests wait as may.
+    #[error("pending request queue full")]
+    Full,
+    /// The gate was closed for good.
+    #[error("closed for good")]
+    Closed,
+}
 
 /// Slots at a set of places, and the line of requests that wait for one.
 pub struct Gate<P> {
@@ -78,6 +85,12 @@ impl<P: Clone + PartialEq + Send + 'static> Gate<P> {
     /// who was given a slot there but has not taken it yet waits again, where it stood.
     pub fn set_places(&self, places: &[P]) {
         self.change(|state, wakes| state.set_places(places, wakes));
+    }
+
+    /// Lets nobody in any more, and all who wait go at once: [`Refused::Closed`]. What runs inside
+    /// finishes untouched.
+    pub fn close(&self) {
+        self.change(State::close);
     }
 
     /// Takes a slot if there is one at once and nobody waits for it.

@@ -239,3 +239,23 @@ fn a_waker_that_comes_back_to_the_gate_finds_it_unlocked() {
     drop((slot, second));
     assert_eq!((gate.waiting(), gate.in_flight()), (0, 0));
 }
+
+#[test]
+fn closing_wakes_each_who_waits_once_and_tells_who_watches_the_line() {
+    let gate = gate(limited(1), ANY, &["a"]);
+    let running = gate.try_admit().unwrap();
+    let mut waiting = [Request::waiting(&gate), Request::waiting(&gate)];
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut changed = pin!(gate.waiting_other_than(2));
+    let mut cx = Context::from_waker(&waker);
+    assert!(changed.as_mut().poll(&mut cx).is_pending());
+    gate.close();
+    assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+    for request in &mut waiting {
+        assert_eq!(request.woken(), 1);
+        assert!(matches!(request.poll(), Poll::Ready(Err(Refused::Closed))));
+    }
+    drop(running);
+    assert_eq!(gate.in_flight(), 0);
+}
