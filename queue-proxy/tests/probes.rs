@@ -279,16 +279,19 @@ async fn case_70_of_two_containers_both_have_to_pass() {
 
 #[tokio::test]
 async fn a_prober_that_leaves_does_not_end_the_attempts() {
-    let addr = nobody().await;
-    let proxy = before(addr).readiness(http("/")).start();
-    let request =
-        "GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: kube-probe/1\r\nK-Network-Probe: queue\r\n\r\n";
+    let container = Container::listen().await;
+    let proxy = before(container.addr()).readiness(http("/")).start();
     let mut leaving = RawClient::connect(proxy.addr()).await;
-    leaving.send(request).await;
+    let request = "GET / HTTP/1.1\nHost: a\nUser-Agent: kube-probe/1\nK-Network-Probe: queue\n\n";
+    leaving.send(request.replace('\n', "\r\n")).await;
+    let mut first = container.accept().await;
     drop(leaving);
-    // Nobody asks any more, yet the container is probed once it listens.
-    let container = Container::listen_at(addr).await;
-    answer_attempts(&container, &[200]).await;
+    first.head().await;
+    first
+        .write("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n")
+        .await;
+    // Nobody asks any more, yet it is tried again.
+    answer_attempts(&container, &[503, 200]).await;
     proxy.end().await;
 }
 
