@@ -15,6 +15,7 @@
 //! - `refusal.rs`: every answer that is not the container's, with status and reason
 //! - `metrics.rs`: what is exported
 //! - `stats.rs`: what the autoscaler reads each second
+//! - [`tls`]: certificates that the platform mounts, and those of the metrics
 //!
 //! Source: spec/queue-proxy.md.
 
@@ -33,6 +34,7 @@ mod readiness;
 mod refusal;
 pub mod request;
 mod stats;
+pub mod tls;
 
 pub use bind::{Choices, Config, QueueProxy, Running};
 pub use drain::Waited;
