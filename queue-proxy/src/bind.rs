@@ -22,6 +22,7 @@ use crate::kubelet::Kubelet;
 use crate::metrics::Metrics;
 use crate::readiness::{NotReady, Probes, Readiness};
 use crate::request::{App, Shared};
+use crate::request_log::RequestLines;
 use crate::stats::Stats;
 
 /// Requests that may wait for each slot (spec/queue-proxy.md §3.5).
@@ -53,6 +54,8 @@ pub struct Choices {
     pub kubelet: Kubelet,
     /// Whether callers are told in `Proxy-Status` what exactly went wrong, with the addresses.
     pub detail: bool,
+    /// Lines about requests, if there are to be any.
+    pub requests: Option<RequestLines>,
 }
 
 /// A queue-proxy that listens but does not serve yet.
@@ -117,6 +120,7 @@ impl QueueProxy {
             pod,
             kubelet,
             detail,
+            requests,
         } = self.choices;
         let (waiting, idle) = match slots {
             Slots::Limited(limit) => {
@@ -138,6 +142,7 @@ impl QueueProxy {
             stats: Stats::new(pod),
             kubelet,
             detail,
+            lines: requests.map(Arc::new),
             failures: Seldom::default(),
             drain: Drain::default(),
         });

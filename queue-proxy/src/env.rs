@@ -156,6 +156,7 @@ pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Setup, BadVars> {
             "true or false",
             go::bool,
         ),
+        ..Choices::default()
     };
     let logging = logging(&mut vars);
     let observability = Observability::read(&mut vars);

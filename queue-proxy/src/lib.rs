@@ -14,6 +14,7 @@
 //! - `forwarded.rs`: the `Forwarded` header for containers that read it
 //! - `refusal.rs`: every answer that is not the container's, with status and reason
 //! - `metrics.rs`: what is exported
+//! - `request_log.rs`: what is remembered of a request until its line is written
 //! - `stats.rs`: what the autoscaler reads each second
 //! - [`tls`]: certificates that the platform mounts, and those of the metrics
 //!
@@ -33,6 +34,7 @@ pub mod probe_json;
 mod readiness;
 mod refusal;
 pub mod request;
+mod request_log;
 mod stats;
 pub mod tls;
 
@@ -41,3 +43,4 @@ pub use drain::Waited;
 pub use kubelet::{Kubelet, gateways};
 pub use metrics::{Metrics, Names};
 pub use readiness::{NotReady, Probes};
+pub use request_log::RequestLines;

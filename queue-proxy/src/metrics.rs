@@ -20,7 +20,7 @@ use prometheus::{IntGauge, Opts, Registry};
 
 use filed::{Filed, Labels};
 
-pub(crate) use measured::Measured;
+pub(crate) use measured::{Measured, is_probe};
 
 /// Under which names the figures are exported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

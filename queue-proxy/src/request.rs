@@ -36,6 +36,7 @@ use crate::kubelet::Kubelet;
 use crate::metrics::{Measured, Metrics};
 use crate::readiness::Readiness;
 use crate::refusal::{self, PassedLimit, RequestError};
+use crate::request_log::RequestLines;
 use crate::stats::{Cell, Counted, Kind, Stats};
 use crate::{forwarded, gate_probe};
 
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) kubelet: Kubelet,
     /// Whether callers are told what exactly went wrong.
     pub(crate) detail: bool,
+    /// Lines about requests, if there are to be any.
+    pub(crate) lines: Option<Arc<RequestLines>>,
     /// Failed requests, as they are told.
     pub(crate) failures: Seldom,
     pub(crate) drain: Drain,
@@ -79,22 +82,22 @@ impl Answer for App {
             return Response::new(Body::text("")); // asks this server, not the container (§2)
         }
         if let Some(probe) = gate_probe::probe_of(request.headers()) {
+            let lines = shared.lines.as_ref();
+            let logged = lines.and_then(|lines| lines.remember_probe(request, &caller)); // 2
             let draining = shared.drain.has_begun();
             let answer = gate_probe::answer(probe, draining, &shared.readiness).await;
-            return refusal::own(answer); // 3
+            let answer = refusal::own(answer); // 3
+            if let Some(logged) = logged {
+                logged.answered(&answer);
+            }
+            return answer;
         }
         shared.drain.request_came();
         let limits = Limits::start(shared.timeouts); // 7
         let (mut head, body) = request.into_parts();
         let upgrade = head.extensions.remove::<OnUpgrade>();
         let bypass = shared.kubelet.probes(&mut head.headers, caller.addr().ip());
-        let mut measured = Measured::start(
-            &shared.metrics,
-            shared.user_addr,
-            &head,
-            &body,
-            limits.arrived(),
-        ); // 1
+        let mut measured = Measured::start(shared, &head, &body, &caller, limits.arrived()); // 1, 2
         let served = self.serve(head, body, bypass, limits, &caller, &mut measured);
         match served.await {
             Ok(Served {
@@ -116,9 +119,11 @@ impl Answer for App {
             }
             Err(error) => {
                 let (status, reason) = error.verdict();
-                measured.refused(status, reason);
                 self.tell(&error);
-                error.answer(shared.detail)
+                let answer = error.answer(shared.detail);
+                let size = answer.body().size_hint().exact();
+                measured.refused(status, reason, size.unwrap_or(0));
+                answer
             }
         }
     }
@@ -152,6 +157,7 @@ impl App {
         };
         let counted = self.cell.enter(kind, limits.arrived()); // 9
         let host = host(&mut head, bypass, self.shared.user_addr);
+        measured.has_headers(&head.headers);
         headers::remove_routing(&mut head.headers);
         let outgoing = Outgoing::prepare(head, caller);
         let inside = async {

@@ -13,6 +13,7 @@ mod framing;
 mod interim;
 mod metrics;
 mod probes;
+mod request_log;
 mod statistics;
 mod streaming;
 mod timeouts;

@@ -7,12 +7,15 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use http_body::Body as _;
 use penstock_relay::headers;
 use penstock_relay::incoming::Incoming;
+use penstock_relay::serve::Caller;
 use penstock_runtime::metrics::known_method;
 use penstock_types::header;
 use tokio::time::Instant;
 
 use super::filed::{Labels, Tag};
 use super::{Metrics, Seen};
+use crate::request::Shared;
+use crate::request_log::Logged;
 
 /// One request on its way, counted when this is dropped: an answer may end by its last byte, by
 /// breaking off, or because its caller is gone.
@@ -38,22 +41,26 @@ pub(crate) struct Measured {
     status: Option<StatusCode>,
     /// Why the container did not answer, if it did not.
     failed: Option<&'static str>,
+    /// What its line will tell, if it gets one.
+    logged: Option<Box<Logged>>,
     pub(crate) response_bytes: u64,
     pub(crate) broken: bool,
 }
 
 impl Measured {
     pub(crate) fn start(
-        metrics: &Metrics,
-        container: SocketAddr,
+        shared: &Shared,
         head: &Parts,
         body: &Incoming,
+        caller: &Caller,
         arrived: Instant,
     ) -> Self {
         let noted = Noted::of(&head.headers);
+        let lines = shared.lines.as_ref();
+        let probe = noted.probe;
         Self {
-            metrics: metrics.clone(),
-            container,
+            metrics: shared.metrics.clone(),
+            container: shared.user_addr,
             probe: noted.probe,
             method: head.method.clone(),
             version: head.version,
@@ -66,6 +73,7 @@ impl Measured {
             request_bytes: body.size_hint().exact().unwrap_or(0),
             status: None,
             failed: None,
+            logged: lines.and_then(|lines| lines.remember(head, body, caller, arrived, probe)),
             response_bytes: 0,
             broken: false,
         }
@@ -86,19 +94,45 @@ impl Measured {
         self.status = Some(status);
     }
 
-    /// It is answered in the container's place.
-    pub(crate) fn refused(&mut self, status: StatusCode, reason: &'static str) {
+    /// Its headers were changed to these before it goes to the container.
+    pub(crate) fn has_headers(&mut self, headers: &HeaderMap) {
+        if let Some(logged) = &mut self.logged {
+            logged.has_headers(headers);
+        }
+    }
+
+    /// Its line: what has no answer counts as 200, what broke off as 500, and an upgrade is not
+    /// looked into (spec/queue-proxy.md §7.4, cases 25, 105, 123).
+    fn write_line(&self, now: Instant) {
+        let Some(logged) = &self.logged else {
+            return;
+        };
+        let (code, size) = match self.status {
+            _ if self.broken => (StatusCode::INTERNAL_SERVER_ERROR, 0),
+            None | Some(StatusCode::SWITCHING_PROTOCOLS) => (StatusCode::OK, 0),
+            Some(status) => (status, self.response_bytes),
+        };
+        logged.write(code.as_u16(), size, now);
+    }
+
+    /// It is answered in the container's place, with so many bytes.
+    pub(crate) fn refused(&mut self, status: StatusCode, reason: &'static str, bytes: u64) {
         self.status = Some(status);
+        self.response_bytes = bytes;
         self.failed = Some(reason);
     }
 }
 
 impl Drop for Measured {
     fn drop(&mut self) {
-        if self.probe && !self.reached {
+        if self.probe && !self.reached && self.logged.is_none() {
             return;
         }
         let now = Instant::now();
+        self.write_line(now);
+        if self.probe && !self.reached {
+            return;
+        }
         let host = match &self.host {
             // No series of these tells the host.
             _ if self.probe || self.broken => None,
@@ -138,6 +172,11 @@ impl Drop for Measured {
         };
         self.metrics.count(&labels, seen);
     }
+}
+
+/// Whether metrics and lines leave a request out (spec/queue-proxy.md §3, `isProbe`).
+pub(crate) fn is_probe(headers: &HeaderMap) -> bool {
+    Noted::of(headers).probe
 }
 
 /// What the headers say of a request that its series tell. One pass finds all of it for less than
