@@ -22,8 +22,8 @@ impl Backoff {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             step: 0,
-            // The generator stays at zero for ever.
-            random: seed | 1,
+            // Small seeds would begin alike; and the generator stays at zero for ever.
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
         }
     }
 

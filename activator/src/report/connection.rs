@@ -129,6 +129,11 @@ impl Connection {
                 }
                 heard = self.from.next() => match heard {
                     Some(Ok(Message::Pong(_))) => alive = Instant::now(),
+                    Some(Ok(Message::Close(_))) => {
+                        // The answer to it is written already.
+                        let _ = timeout(LEAVE, to.flush()).await;
+                        return lost(Error::ConnectionClosed);
+                    }
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return lost(error),
                     None => return lost(Error::ConnectionClosed),

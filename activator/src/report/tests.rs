@@ -114,8 +114,9 @@ fn names(frame: &Frame) -> Vec<&str> {
 #[tokio::test]
 async fn case_101_batches_arrive_as_binary_frames_with_the_pods_name() {
     let played = Played::bind(false).await;
-    let reporting = report_to(played.addr(), nothing());
+    let mut reporting = report_to(played.addr(), nothing());
     let mut socket = played.take().await;
+    reporting.connected.wait_for(|it| *it).await.unwrap();
     let batches = [vec![demand("a", 5, true)], vec![demand("b", 0, false)]];
     for batch in batches {
         reporting.to.send(batch).await.unwrap();
@@ -134,8 +135,9 @@ async fn case_101_batches_arrive_as_binary_frames_with_the_pods_name() {
 #[tokio::test]
 async fn our_own_autoscaler_is_told_what_waits_and_that_a_table_is_whole() {
     let played = Played::bind(true).await;
-    let reporting = report_to(played.addr(), nothing());
+    let mut reporting = report_to(played.addr(), nothing());
     let mut socket = played.take().await;
+    reporting.connected.wait_for(|it| *it).await.unwrap();
     assert!(frame(&mut socket).await.whole, "what is there: nothing");
     reporting
         .to
@@ -198,8 +200,9 @@ async fn nobody_waits_for_an_autoscaler_that_is_gone() {
 #[tokio::test]
 async fn nobody_waits_for_an_autoscaler_that_does_not_read() {
     let played = Played::bind(true).await;
-    let reporting = report_to(played.addr(), nothing());
+    let mut reporting = report_to(played.addr(), nothing());
     let mut socket = played.take().await;
+    reporting.connected.wait_for(|it| *it).await.unwrap();
     frame(&mut socket).await;
     let many: Vec<Demand> = (0..5000)
         .map(|n| demand(&format!("r{n}"), n, false))
@@ -249,8 +252,9 @@ async fn a_connection_without_pongs_is_dead_after_ten_seconds_and_pings_come_bef
 #[tokio::test]
 async fn who_stops_takes_leave() {
     let played = Played::bind(false).await;
-    let reporting = report_to(played.addr(), nothing());
+    let mut reporting = report_to(played.addr(), nothing());
     let mut socket = played.take().await;
+    reporting.connected.wait_for(|it| *it).await.unwrap();
     reporting.stop.cancel();
     let last = loop {
         match socket.next().await.unwrap().unwrap() {
