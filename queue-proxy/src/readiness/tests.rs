@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use penstock_types::probe::Check;
+use penstock_types::probe::{Check, HttpGet};
 
 use super::*;
 
@@ -28,28 +28,37 @@ fn told(probes: Vec<Probe>) -> (Arc<Readiness>, Arc<Mutex<Vec<String>>>) {
     (Readiness::new(probes, 1), lines)
 }
 
-#[tokio::test(start_paused = true)]
-async fn cases_65_and_67_what_can_never_pass_fails_with_one_line() {
-    let table = [
-        (Check::Nothing, Some(1), "probe error: no probe found"),
-        (exec(), Some(1), "probe error: exec probe not supported"),
-        (Check::Nothing, None, "times): no probe found"),
-        (exec(), None, "times): exec probe not supported"),
-    ];
-    for (check, period, want) in table {
-        let (readiness, lines) = told(vec![probe(check, period)]);
-        let failure = readiness.ask().await.unwrap_err();
-        let lines = lines.lock().unwrap();
-        assert_eq!(lines.len(), 1, "{lines:?}");
-        assert!(lines[0].ends_with(want), "{lines:?}");
-        if period.is_none() {
-            let start = format!(
-                "aggressive probe error (failed {} times): ",
-                failure.attempts
-            );
-            assert!(lines[0].starts_with(&start), "{lines:?}");
+/// Fails without asking anybody, since it cannot be sent.
+fn unsendable() -> Check {
+    Check::Http(HttpGet {
+        path: "/a b".to_owned(),
+        ..HttpGet::default()
+    })
+}
+
+const UNSENDABLE: &str = "the probe cannot be sent: path \"/a b\" is not valid";
+
+#[tokio::test]
+async fn case_67_what_can_never_pass_fails_at_once_with_one_line() {
+    for period in [None, Some(1)] {
+        for (check, want) in [
+            (Check::Nothing, "no probe found"),
+            (exec(), "exec probe not supported"),
+        ] {
+            let (readiness, lines) = told(vec![probe(check, period)]);
+            let failure = readiness.ask().await.unwrap_err();
+            assert_eq!(failure.attempts, 1);
+            assert_eq!(*lines.lock().unwrap(), [format!("probe error: {want}")]);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn case_65_many_attempts_are_told_in_one_line() {
+    let (readiness, lines) = told(vec![probe(unsendable(), None)]);
+    let attempts = readiness.ask().await.unwrap_err().attempts;
+    let want = format!("aggressive probe error (failed {attempts} times): {UNSENDABLE}");
+    assert_eq!(*lines.lock().unwrap(), [want]);
 }
 
 #[tokio::test]
@@ -63,19 +72,15 @@ async fn single_attempts_that_fail_are_told_once_a_second() {
 
 #[tokio::test(start_paused = true)]
 async fn of_several_probes_each_that_fails_is_told_by_its_number() {
-    let failing = probe(Check::Nothing, None);
+    let failing = probe(unsendable(), None);
     let (readiness, lines) = told(vec![failing.clone(), failing]);
     readiness.ask().await.unwrap_err();
-    let mut lines = lines.lock().unwrap().clone();
-    lines.sort_by_key(|line| line.split("): ").nth(1).unwrap().to_owned());
-    assert!(
-        lines[0].ends_with("probe 1 of 2: no probe found"),
-        "{lines:?}"
-    );
-    assert!(
-        lines[1].ends_with("probe 2 of 2: no probe found"),
-        "{lines:?}"
-    );
+    let lines = lines.lock().unwrap();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for number in ["1", "2"] {
+        let end = format!("times): probe {number} of 2: {UNSENDABLE}");
+        assert!(lines.iter().any(|line| line.ends_with(&end)), "{lines:?}");
+    }
 }
 
 #[tokio::test]

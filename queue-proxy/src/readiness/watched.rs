@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use penstock_relay::probe::{Failure, attempt};
-use penstock_types::probe::Probe;
+use penstock_types::probe::{Check, Probe};
 use tokio::time::Instant;
 
 use super::NotReady;
@@ -34,9 +34,11 @@ impl Watched {
         }
     }
 
-    /// Whether it is tried as fast as it helps, until it passes.
+    /// Whether it is tried as fast as it helps, until it passes. What can never pass from here is
+    /// not worth that.
     pub(super) fn is_aggressive(&self) -> bool {
-        self.probe.period.is_none()
+        let hopeless = matches!(self.probe.check, Check::Nothing | Check::Exec { .. });
+        self.probe.period.is_none() && !hopeless
     }
 
     /// Answers one question for its readiness.
