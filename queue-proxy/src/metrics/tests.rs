@@ -32,6 +32,9 @@ struct World {
     gather: Gather,
 }
 
+/// What one scrape showed.
+struct Scrape(String);
+
 fn world(names: Names, constant: &[(&str, &str)]) -> World {
     let registry = Registry::new();
     let metrics = Metrics::register_as(&registry, names, constant).unwrap();
@@ -41,10 +44,23 @@ fn world(names: Names, constant: &[(&str, &str)]) -> World {
 }
 
 impl World {
+    fn scrape(&self) -> Scrape {
+        Scrape(self.gather.text())
+    }
+
+    fn lines(&self, name: &str) -> Vec<String> {
+        self.scrape().lines(name)
+    }
+
+    fn value(&self, name: &str, parts: &[&str]) -> Option<f64> {
+        self.scrape().value(name, parts)
+    }
+}
+
+impl Scrape {
     /// The lines that begin with `name`, without it.
     fn lines(&self, name: &str) -> Vec<String> {
-        let text = self.gather.text();
-        let lines = text.lines().filter_map(|line| line.strip_prefix(name));
+        let lines = self.0.lines().filter_map(|line| line.strip_prefix(name));
         lines.map(str::to_owned).collect()
     }
 
@@ -158,12 +174,13 @@ fn a_flood_of_hosts_leaves_the_containers_series_as_they_are() {
         world.metrics.count(&Labels { host, ..REQUEST }, SECOND);
     }
     let server = "http_server_request_duration_seconds_count{";
-    assert_eq!(world.lines(server).len(), MAX_LABEL_SETS);
-    let rest = world.value(server, &["otel_metric_overflow=\"true\""]);
+    let scrape = world.scrape();
+    assert_eq!(scrape.lines(server).len(), MAX_LABEL_SETS);
+    let rest = scrape.value(server, &["otel_metric_overflow=\"true\""]);
     assert_eq!(rest, Some(2001.0));
-    let client = world.value("http_client_request_duration_seconds_count{", &["\"GET\""]);
+    let client = scrape.value("http_client_request_duration_seconds_count{", &["\"GET\""]);
     assert_eq!(client, Some(4000.0));
-    assert_eq!(world.value(&format!("{RUN}_count{{"), &[]), Some(4000.0));
+    assert_eq!(scrape.value(&format!("{RUN}_count{{"), &[]), Some(4000.0));
 }
 
 #[test]
@@ -174,10 +191,11 @@ fn a_flood_of_tags_is_one_series_on_both_sides() {
         let tag = Tag::Named(tag.as_str());
         world.metrics.count(&Labels { tag, ..REQUEST }, SECOND);
     }
+    let scrape = world.scrape();
     for side in ["server", "client"] {
         let name = format!("http_{side}_request_duration_seconds_count{{");
-        assert_eq!(world.lines(&name).len(), MAX_LABEL_SETS);
-        let rest = world.value(&name, &["otel_metric_overflow=\"true\""]);
+        assert_eq!(scrape.lines(&name).len(), MAX_LABEL_SETS);
+        let rest = scrape.value(&name, &["otel_metric_overflow=\"true\""]);
         assert_eq!(rest, Some(2001.0), "{side}");
     }
 }
