@@ -4,6 +4,8 @@
 //! Read [`request`] first: the life of a request at the container.
 //!
 //! - `bind.rs`: [`QueueProxy::bind`] and [`Running`], from the listener to the drain
+//! - [`program`]: the program in a pod: all its listeners, and the way from the signal to the end
+//! - `cpus.rs`, `listeners.rs`: threads and sockets as the pod has room for them
 //! - `drain.rs`: when a drain may go on from its first phase
 //! - `gate_probe.rs`: probes of kubelet, activator and network, answered before anything else
 //! - `kubelet.rs`: whose probes need no slot
@@ -23,14 +25,17 @@
 #![forbid(unsafe_code)]
 
 mod bind;
+mod cpus;
 mod drain;
 pub mod env;
 mod forwarded;
 mod gate_probe;
 mod json;
 mod kubelet;
+mod listeners;
 mod metrics;
 pub mod probe_json;
+pub mod program;
 mod readiness;
 mod refusal;
 pub mod request;
@@ -39,6 +44,7 @@ mod stats;
 pub mod tls;
 
 pub use bind::{Choices, Config, QueueProxy, Running};
+pub use cpus::workers;
 pub use drain::Waited;
 pub use kubelet::{Kubelet, gateways};
 pub use metrics::{Metrics, Names};

@@ -11,7 +11,6 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use penstock_runtime::vars::BadVars;
 use penstock_types::probe::{Check, HttpGet, Probe};
-use serde_json::Value;
 
 use crate::json::{self, Field, Mistakes};
 

@@ -156,6 +156,10 @@ impl App {
             short: head.version < Version::HTTP_2,
         };
         let counted = self.cell.enter(kind, limits.arrived()); // 9
+        if limits.answer_due() <= limits.arrived() {
+            // A limit of 0: even the quickest answer is too late.
+            return Err(self.too_late()); // 504
+        }
         let host = host(&mut head, bypass, self.shared.user_addr);
         measured.has_headers(&head.headers);
         headers::remove_routing(&mut head.headers);
@@ -175,15 +179,19 @@ impl App {
             disown(answer.headers_mut());
             Ok((answer, slot))
         };
-        let (answer, slot) = limits.answer_within(inside).await.unwrap_or_else(|_late| {
-            let passed = PassedLimit::before_the_answer(self.shared.timeouts);
-            Err(RequestError::TimedOut(passed)) // 504
-        })?;
+        let (answer, slot) = limits
+            .answer_within(inside)
+            .await
+            .unwrap_or_else(|_late| Err(self.too_late()))?; // 504
         Ok(Served {
             answer,
             slot,
             counted,
         })
+    }
+
+    fn too_late(&self) -> RequestError {
+        RequestError::TimedOut(PassedLimit::before_the_answer(self.shared.timeouts))
     }
 
     /// A slot, in order of arrival. `has_body`: of a caller whose body nobody reads yet it is

@@ -2,6 +2,7 @@
 
 use penstock_types::probe::HttpGet;
 use proptest::prelude::*;
+use serde_json::Value;
 use serde_json::json;
 
 use super::*;
