@@ -9,6 +9,9 @@
 //! - `table.rs`: the revisions of the latest snapshot, each with its gate
 //! - `revision.rs`: what is kept for one revision: gate, pods, demand
 //! - `aside.rs`: pods that refused a request or cut one off, until they answer a probe
+//! - `own_limit.rs`: the time that a caller gives its own request
+//! - `budget.rs`: the memory that waiting requests may hold, shared fairly
+//! - `pace.rs`: when a refused caller is told to come back
 //! - `demand.rs`: reports to the autoscaler, at once at zero and every second
 //! - [`report`]: the way to an autoscaler in another process
 //! - `cold_start.rs`: how long each stage of a cold start took
@@ -21,9 +24,12 @@
 
 mod aside;
 mod bind;
+mod budget;
 mod cold_start;
 mod demand;
 mod metrics;
+mod own_limit;
+mod pace;
 mod probe;
 mod refusal;
 pub mod report;
@@ -32,5 +38,5 @@ mod revision;
 mod route;
 mod table;
 
-pub use bind::{Activator, Handle, Options, RevisionLoad, Running};
+pub use bind::{Activator, Handle, Options, Overflow, RevisionLoad, Running};
 pub use metrics::Metrics;

@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use hyper::upgrade::OnUpgrade;
-use penstock_gate::{Admit, Slot};
+use penstock_gate::{Admit, Refused, Slot};
 use penstock_relay::body::{Body, BodyError, Guard, Relayed};
 use penstock_relay::deadline::{Limits, TooLate};
 use penstock_relay::forward::{ForwardError, Outgoing, Relay};
@@ -36,10 +36,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::aside::{self, Fault};
+use crate::bind::Overflow;
+use crate::budget::{self, Budget};
 use crate::demand::{Open, Reporter, Tracker};
 use crate::metrics::{Counted, Measured, Metrics};
+use crate::own_limit::{grpc_type, own_limit};
 use crate::probe;
-use crate::refusal::{RequestError, is_cut_off, is_unreached};
+use crate::refusal::{NoRoom, RequestError, is_cut_off, is_unreached};
 use crate::revision::{Entry, Place};
 use crate::route::Rules;
 use crate::table::Table;
@@ -56,6 +59,11 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// Asks pods that are doubted.
     pub(crate) probes: Relay,
+    /// What those hold who wait.
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) overflow: Overflow,
+    /// Where a caller may limit its own time.
+    pub(crate) limit_header: Option<HeaderName>,
     /// How shortly after it was sent a request has to be cut off to be sent once more.
     pub(crate) repeat_within: Duration,
     /// Failed requests, as they are told.
@@ -87,9 +95,13 @@ impl Answer for App {
         if let Some(answer) = probe::answer(&mut head.headers, healthy) {
             return answer;
         }
+        let grpc = grpc_type(&head.headers).cloned();
         let upgrade = head.extensions.remove::<OnUpgrade>();
         let mut measured = Measured::start(&self.shared, &head, &body);
-        match self.serve(head, body, &caller, &mut measured).await {
+        match self
+            .serve(head, body, &caller, grpc.is_some(), &mut measured)
+            .await
+        {
             Ok(Served {
                 answer,
                 limits,
@@ -104,7 +116,7 @@ impl Answer for App {
                 self.relay.hand_on(answer, upgrade, &limits, inside)
             }
             Err(error) => {
-                let answer = error.answer();
+                let answer = error.answer(grpc);
                 measured.attempt_ends_with(Outcome::Error(error.verdict().1));
                 measured.ends_with(answer.status());
                 if let RequestError::Upstream(source) = &error
@@ -123,6 +135,23 @@ struct Served {
     answer: Response<Relayed>,
     limits: Limits,
     held: Held,
+}
+
+/// A request that is to be sent to a pod.
+#[derive(Clone, Copy)]
+struct Sent<'a> {
+    revision: &'a Arc<Entry>,
+    outgoing: &'a Outgoing,
+    replay: &'a Replay,
+    caller: &'a Arc<Caller>,
+    limits: Limits,
+}
+
+/// Whether a request has to wait at first.
+enum Turn {
+    Now(Slot<Place>),
+    /// It holds so many bytes while it waits.
+    Later(u64),
 }
 
 /// What a request occupies.
@@ -145,6 +174,7 @@ impl App {
         head: Parts,
         body: Incoming,
         caller: &Arc<Caller>,
+        is_grpc: bool,
         measured: &mut Measured,
     ) -> Result<Served, RequestError> {
         if headers::has_bad_host(&head) {
@@ -159,17 +189,31 @@ impl App {
             found.ok_or_else(|| RequestError::UnknownRevision(id.into_owned())) // 404
         })?;
         measured.is_for(&revision);
-        let limits = Limits::start(revision.timeouts);
+        let mut timeouts = revision.timeouts;
+        let own = own_limit(&head.headers, is_grpc, shared.limit_header.as_ref());
+        timeouts.whole = timeouts.whole.min(own.unwrap_or(timeouts.whole));
+        let limits = Limits::start(timeouts);
         let (demand, first) = Tracker::enter(&revision);
         if first {
             self.urge(&revision, true);
         }
+        let turn = match revision.gate.try_admit() {
+            Some(slot) => Turn::Now(slot),
+            None => Turn::Later(budget::held_by(&head, &body)),
+        };
         let mut outgoing = prepare(head, measured.host(), caller);
         if is_gateway && revision.protocol == Protocol::H2c {
             outgoing.use_http2(); // as an ingress does; behind one, it goes on as it came (§7)
         }
         let replay = Replay::new(body, REPLAY_LIMIT);
-        let exchange = self.exchange(&revision, &outgoing, &replay, caller, limits, measured);
+        let request = Sent {
+            revision: &revision,
+            outgoing: &outgoing,
+            replay: &replay,
+            caller,
+            limits,
+        };
+        let exchange = self.exchange(request, turn, measured);
         let (answer, active) = limits
             .answer_within(exchange)
             .await
@@ -185,26 +229,38 @@ impl App {
     /// Waits for a slot and forwards, again and again while nothing was sent to anybody.
     async fn exchange(
         &self,
-        revision: &Arc<Entry>,
-        outgoing: &Outgoing,
-        replay: &Replay,
-        caller: &Arc<Caller>,
-        limits: Limits,
+        request: Sent<'_>,
+        turn: Turn,
         measured: &mut Measured,
     ) -> Result<(Response<Relayed>, Active), RequestError> {
-        let mut active = match revision.gate.try_admit() {
-            Some(slot) => Active::new(slot, revision),
-            None => {
-                let admit = revision.gate.admit();
-                self.wait(revision, admit, replay, caller).await?
+        let Sent {
+            revision,
+            outgoing,
+            replay,
+            caller,
+            limits,
+        } = request;
+        let mut active = match turn {
+            Turn::Now(slot) => Active::new(slot, revision),
+            Turn::Later(bytes) => {
+                let charge = self.shared.budget.charge(revision, bytes);
+                let _charge = charge.ok_or_else(|| self.no_room(revision, NoRoom::Memory))?;
+                let now = Instant::now().into_std();
+                if revision.gate.waiting() == 0 {
+                    revision.pace.line_begins(now);
+                }
+                self.wait(request, revision.gate.admit()).await?
             }
         };
         let mut repeated = false;
         loop {
             let place = active.slot.place().clone();
             let body = replay.attempt().ok_or_else(too_long_to_repeat)?;
-            measured.sent(place.addr());
             let sent = Instant::now();
+            if sent >= limits.answer_due() {
+                return Err(TooLate.into()); // nobody waits for it any more
+            }
+            measured.sent(place.addr());
             let result = self
                 .relay
                 .forward(place.addr(), place.host(), outgoing, body, caller)
@@ -236,7 +292,7 @@ impl App {
             drop(result);
             measured.attempt_is_over();
             let admit = active.slot.elsewhere();
-            active = self.wait(revision, admit, replay, caller).await?;
+            active = self.wait(request, admit).await?;
         }
     }
 
@@ -249,20 +305,33 @@ impl App {
         }
     }
 
-    async fn wait(
-        &self,
-        revision: &Arc<Entry>,
-        admit: Admit<Place>,
-        replay: &Replay,
-        caller: &Caller,
-    ) -> Result<Active, RequestError> {
+    async fn wait(&self, request: Sent<'_>, admit: Admit<Place>) -> Result<Active, RequestError> {
+        let revision = request.revision;
         let _waiting = Counted::new(&revision.gauges.queued);
         // Nobody reads the body meanwhile, and with it that the caller has left.
-        let _noticing = replay.has_body().then(|| caller.notice_leaving());
+        let _noticing = request
+            .replay
+            .has_body()
+            .then(|| request.caller.notice_leaving());
         if !revision.gate.has_places() {
             self.urge(revision, false);
         }
-        Ok(Active::new(admit.await?, revision))
+        let slot = admit.await.map_err(|refused| match refused {
+            Refused::Full => self.no_room(revision, NoRoom::Line),
+            Refused::Closed => RequestError::Gone,
+        })?;
+        revision.pace.left(Instant::now().into_std());
+        Ok(Active::new(slot, revision))
+    }
+
+    fn no_room(&self, revision: &Entry, why: NoRoom) -> RequestError {
+        let waiting = revision.gate.waiting();
+        let (longest, now) = (revision.timeouts.whole, Instant::now().into_std());
+        RequestError::NoRoom {
+            why,
+            overflow: self.shared.overflow,
+            retry_after: revision.pace.retry_after(waiting, longest, now),
+        }
     }
 
     /// Reports out of turn. Without the first word it is enough if another request does.

@@ -11,8 +11,10 @@ use penstock_gate::{Gate, Limits};
 use penstock_types::{Protocol, RevisionId, Timeouts};
 
 use crate::aside::Doubt;
+use crate::budget::Share;
 use crate::demand::Tracker;
 use crate::metrics::RevisionGauges;
+use crate::pace::Pace;
 
 /// A pod that may take requests. Two are the same if name and address are.
 #[derive(Clone, Debug)]
@@ -94,6 +96,8 @@ pub(crate) struct Entry {
     pub(crate) protocol: Protocol,
     pub(crate) gate: Arc<Gate<Place>>,
     pub(crate) demand: Tracker,
+    pub(crate) held: Share,
+    pub(crate) pace: Pace,
     pub(crate) gauges: RevisionGauges,
 }
 
@@ -112,6 +116,8 @@ impl Entry {
             protocol: revision.protocol,
             gate: Gate::new(revision.slots, Limits { waiting }, seed),
             demand: Tracker::default(),
+            held: Share::default(),
+            pace: Pace::default(),
             gauges,
         })
     }
@@ -121,6 +127,18 @@ impl Entry {
     pub(crate) fn see(&self, revision: &Revision, before: Option<&Revision>) {
         let places: Vec<Place> = revision.ready().map(Place::new).collect();
         self.gate.set_places(&places);
+        let starts = revision.ready().filter_map(|pod| {
+            let ready = pod.ready?;
+            Some((ready, ready.saturating_duration_since(pod.asked)))
+        });
+        let starting = revision
+            .pods
+            .iter()
+            .filter(|pod| pod.phase == Phase::Starting);
+        self.pace.pods(
+            starts.max().map(|(_, start)| start),
+            starting.map(|pod| pod.asked).min(),
+        );
         for (pod, place) in revision.ready().zip(&places) {
             let known = before.is_some_and(|before| {
                 let at = before.pods.binary_search_by_key(&pod.addr, |old| old.addr);

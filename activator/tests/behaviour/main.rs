@@ -20,6 +20,7 @@ mod failing_pods;
 mod forwarding;
 mod metrics;
 mod probes;
+mod refusals;
 mod routing;
 mod stage;
 mod timeouts;
