@@ -15,6 +15,8 @@ mod http2_abuse;
 mod interim;
 mod metrics;
 mod probes;
+mod request_log;
+mod statistics;
 mod streaming;
 mod timeouts;
 mod upgrades;

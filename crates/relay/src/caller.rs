@@ -20,7 +20,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    pub(crate) fn new(addr: SocketAddr) -> Self {
+    /// The peer at `addr`; whoever asks on behalf of this process has an address of its own.
+    pub fn new(addr: SocketAddr) -> Self {
         Self {
             addr,
             interim: Interim::default(),

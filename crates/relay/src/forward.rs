@@ -47,6 +47,15 @@ pub enum ForwardError {
     /// No connection: nothing was sent.
     #[error(transparent)]
     Dial(#[from] DialError),
+    /// There was a connection, and it ended before anything of the request was written to it; or,
+    /// by HTTP/2, the upstream has said that it did not process the request (RFC 9113 §8.7).
+    #[error("{addr} closed the connection before it was sent anything, or refused it unread")]
+    Unsent {
+        /// Who was to be asked.
+        addr: SocketAddr,
+        /// What is known of it.
+        source: Broken,
+    },
     /// The connection ended before the head of the answer was complete.
     #[error("{addr} closed the connection before it answered")]
     Closed {
@@ -58,14 +67,6 @@ pub enum ForwardError {
     /// What came is no HTTP, or the connection broke.
     #[error("{addr} gave no usable answer: {source}")]
     Broken {
-        /// Who was asked.
-        addr: SocketAddr,
-        /// What is known of it.
-        source: Broken,
-    },
-    /// It has said that it did not process the request, or had no part of it yet.
-    #[error("{addr} did not take the request: {source}")]
-    NotTaken {
         /// Who was asked.
         addr: SocketAddr,
         /// What is known of it.
@@ -88,8 +89,8 @@ impl ForwardError {
     /// Whether the upstream has certainly not seen the request, for a reason of its own.
     pub fn nothing_sent(&self) -> bool {
         match self {
-            Self::Dial(DialError::Refused { .. } | DialError::TimedOut { .. })
-            | Self::NotTaken { .. } => true,
+            Self::Dial(DialError::Refused { .. } | DialError::TimedOut { .. }) => true,
+            Self::Unsent { .. } => true,
             Self::Dial(DialError::Exhausted { .. }) => false,
             Self::Closed { .. } | Self::Broken { .. } => false,
             Self::NotRepeatable | Self::Switched { .. } => false,
@@ -99,13 +100,12 @@ impl ForwardError {
     /// RFC 9209 §2.3: the type of the error.
     pub fn proxy_error(&self) -> &'static str {
         match self {
-            Self::Dial(DialError::Refused { .. }) => "connection_refused",
+            Self::Dial(DialError::Refused { .. }) | Self::Unsent { .. } => "connection_refused",
             Self::Dial(DialError::Exhausted { .. }) => "proxy_internal_error",
             Self::Dial(DialError::TimedOut { .. }) => "connection_timeout",
             Self::Closed { .. } => "connection_terminated",
             Self::Broken { .. } => "http_protocol_error",
-            // A proxy before this one then knows that it may ask another.
-            Self::NotTaken { .. } | Self::NotRepeatable => "connection_refused",
+            Self::NotRepeatable => "connection_refused",
             Self::Switched { .. } => "http_upgrade_failed",
         }
     }
@@ -221,7 +221,7 @@ impl Relay {
             if !again || attempts > ATTEMPTS {
                 let source = failed.why;
                 return Err(if failed.unprocessed {
-                    ForwardError::NotTaken { addr, source }
+                    ForwardError::Unsent { addr, source }
                 } else {
                     broke(addr, source)
                 });
@@ -265,10 +265,11 @@ impl Relay {
             request = match sent_back {
                 // Nothing was written: as good as new.
                 Some(request) if stale => request,
-                _ if stale && bare && outgoing.is_repeatable() && why.is_end() => {
+                Some(_) => return Err(ForwardError::Unsent { addr, source: why }),
+                None if stale && bare && outgoing.is_repeatable() && why.is_end() => {
                     outgoing.request(RequestBody::empty(), host)
                 }
-                _ => return Err(broke(addr, why)),
+                None => return Err(broke(addr, why)),
             };
         }
     }

@@ -20,6 +20,7 @@
 //! - [`deadline`]: the time limits of one request
 //! - [`refusal`]: plain answers of the proxy itself
 //! - [`probe`]: one attempt of a workload's probe
+//! - [`tls`]: certificates that are read anew when they change, and what is spoken with them
 //!
 //! A connection to an HTTP/1 upstream has no task of its own: whoever uses it drives it
 //! (`link.rs`). That saves two task switches for each read of a response. One to an HTTP/2 upstream
@@ -47,6 +48,7 @@ pub mod probe;
 pub mod refusal;
 pub mod request_body;
 pub mod serve;
+pub mod tls;
 mod transport;
 mod tunnel;
 pub mod workers;
