@@ -1,10 +1,10 @@
-//! Probes of the manifest, against real programs. What gRPC probes do is shown where they are
-//! made: no program that speaks gRPC's health protocol is at hand here.
+//! Probes of the manifest, against real programs.
 
-use crate::harness::{Folder, Service, Up, penstock, tests};
+use crate::harness::{Folder, Service, Up, penstock, program_file, tests};
 
 tests! {
     an_http_probe_keeps_requests_until_it_passes needs "python3";
+    a_grpc_health_check_keeps_requests_until_it_says_serving needs "node";
     a_command_keeps_requests_until_it_passes;
     a_startup_probe_goes_before_readiness;
     a_failed_liveness_probe_restarts_the_program needs "python3";
@@ -40,6 +40,17 @@ async fn an_http_probe_keeps_requests_until_it_passes() {
     let probe = "readinessProbe: {httpGet: {path: /ready}, periodSeconds: 1}";
     let up = Up::with(&[fragile(&folder).container(probe)]).await;
     is_kept_until("ready", &folder, &up).await;
+    up.stop().await;
+}
+
+async fn a_grpc_health_check_keeps_requests_until_it_says_serving() {
+    let folder = Folder::new();
+    let service = Service::command("fragile", &["node", &program_file("health.js")])
+        .within(&folder)
+        .container("ports: [{name: h2c, containerPort: 8080}]")
+        .container("readinessProbe: {grpc: {}, periodSeconds: 1}");
+    let up = Up::with(&[service]).await;
+    is_kept_until("serving", &folder, &up).await;
     up.stop().await;
 }
 

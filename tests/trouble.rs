@@ -1,6 +1,6 @@
 //! Workloads that do not start, that crash, and clients that leave.
 
-use crate::harness::{Folder, Options, Service, Up, tests};
+use crate::harness::{Folder, Options, Service, Up, tests, until};
 
 tests! {
     a_workload_that_never_gets_ready_costs_its_own_requests_their_time;
@@ -56,16 +56,31 @@ async fn a_program_that_is_not_there_is_told() {
 }
 
 async fn a_crash_fails_who_is_inside_and_the_waiting_are_served_by_the_next() {
+    for concurrency in [1, 10] {
+        crash_with_all_slots_taken(concurrency).await;
+    }
+}
+
+async fn crash_with_all_slots_taken(concurrency: usize) {
     let host = "fragile.default.example.com";
     let folder = Folder::new();
     let service = Service::fragile("fragile", &folder)
         .annotated("max-scale", 1)
-        .spec("containerConcurrency: 1");
+        .spec(&format!("containerConcurrency: {concurrency}"));
     let up = Up::with(&[service]).await;
-    let mut inside = up.gateway.ask(host, "/crash").await;
+    let mut inside = Vec::new();
+    for _ in 0..concurrency {
+        inside.push(up.gateway.ask(host, "/crash").await);
+    }
+    // Inside the process, not only on their way.
+    until("all inside", async || {
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let inside = names.filter(|name| name.starts_with("inside-")).count();
+        (inside == concurrency).then_some(())
+    })
+    .await;
     let name = "fragile-00001";
-    up.until_state("one inside", |state| state.figure(name, "in_flight") == 1)
-        .await;
     let mut waiting = Vec::new();
     for _ in 0..5 {
         waiting.push(up.gateway.ask(host, "/").await);
@@ -73,8 +88,10 @@ async fn a_crash_fails_who_is_inside_and_the_waiting_are_served_by_the_next() {
     up.until_state("five in line", |state| state.figure(name, "waiting") == 5)
         .await;
     folder.write("crash", "");
-    let lost = inside.read_response().await;
-    assert_eq!(lost.head.status, 502, "{:?}", lost.body);
+    for client in &mut inside {
+        let lost = client.read_response().await;
+        assert_eq!(lost.head.status, 502, "{:?}", lost.body);
+    }
     let mut served = Vec::new();
     for client in &mut waiting {
         let answer = client.read_response().await;

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
 use penstock_cluster::Cluster;
 use penstock_relay::forward::{Keep, Relay};
 use penstock_relay::listen::{ListenError, listen};
@@ -19,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::budget::Budget;
 use crate::demand::Reporter;
 use crate::metrics::Metrics;
 use crate::request::{App, Shared};
@@ -31,27 +33,57 @@ const KEEP: Keep = Keep {
     each: 100,
 };
 
+/// Probes of a pod open a connection each: an old one says nothing of the pod.
+const NONE_KEPT: Keep = Keep { total: 0, each: 0 };
+
 /// How an activator behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Requests that may wait for one revision; one more gets a 503.
     pub waiting: usize,
+    /// Bytes that all waiting requests of the process may hold together; see `budget.rs` for how
+    /// revisions share them. The program's default is a quarter of its memory limit.
+    pub waiting_bytes: u64,
+    /// What callers are told for whom there is no room to wait.
+    pub overflow: Overflow,
+    /// A request header in which a caller may limit the whole time of its request, in
+    /// milliseconds. `grpc-timeout` is always obeyed.
+    pub limit_header: Option<HeaderName>,
     /// Whether a 404 names the hosts there are. For callers on this machine only.
     pub list_hosts: bool,
     /// The end of service hosts, `NAME.NAMESPACE.svc.` before it.
     pub cluster_domain: String,
     /// Starts the choice among pods without a limit.
     pub seed: u64,
+    /// A request that may be repeated (RFC 9110 §9.2.2), and that its pod cut off so shortly after
+    /// it was sent, goes to another pod if there is one: this one was about to end. What a pod
+    /// had worked at for longer is answered with 502, and so is everything with zero here.
+    pub repeat_within: Duration,
+}
+
+/// The status for callers for whom there is no room to wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// 503, and UNAVAILABLE for gRPC, as the contract has it.
+    #[default]
+    Unavailable,
+    /// 429, and RESOURCE_EXHAUSTED for gRPC.
+    TooMany,
 }
 
 impl Default for Options {
-    /// 10,000 waiting requests, no hosts told, `cluster.local`.
+    /// 10,000 waiting requests in 256 MiB, 503 for more, no header for limits, no hosts told,
+    /// `cluster.local`, repeated within 100 ms.
     fn default() -> Self {
         Self {
             waiting: 10_000,
+            waiting_bytes: 256 << 20,
+            overflow: Overflow::default(),
+            limit_header: None,
             list_hosts: false,
             cluster_domain: "cluster.local".to_owned(),
             seed: 0x9e37_79b9_7f4a_7c15,
+            repeat_within: Duration::from_millis(100),
         }
     }
 }
@@ -107,6 +139,11 @@ impl Activator {
             reporter: Reporter::new(demand),
             metrics,
             failures: Seldom::default(),
+            probes: Relay::new(NONE_KEPT),
+            budget: Budget::new(options.waiting_bytes),
+            overflow: options.overflow,
+            limit_header: options.limit_header,
+            repeat_within: options.repeat_within,
             stopping: CancellationToken::new(),
             aside: beside.clone(),
             cut: stop.cut.clone(),

@@ -87,6 +87,13 @@ impl Tracker {
 #[derive(Debug)]
 pub(crate) struct Open(Arc<Entry>);
 
+impl Open {
+    /// Whose it is.
+    pub(crate) fn entry(&self) -> &Arc<Entry> {
+        &self.0
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
         let tracker = &self.0.demand;

@@ -8,7 +8,12 @@
 //! - `probe.rs`: probes of kubelet, network and autoscaler, answered before anything else
 //! - `table.rs`: the revisions of the latest snapshot, each with its gate
 //! - `revision.rs`: what is kept for one revision: gate, pods, demand
+//! - `aside.rs`: pods that refused a request or cut one off, until they answer a probe
+//! - `own_limit.rs`: the time that a caller gives its own request
+//! - `budget.rs`: the memory that waiting requests may hold, shared fairly
+//! - `pace.rs`: when a refused caller is told to come back
 //! - `demand.rs`: reports to the autoscaler, at once at zero and every second
+//! - [`report`]: the way to an autoscaler in another process
 //! - `cold_start.rs`: how long each stage of a cold start took
 //! - `refusal.rs`: every answer that is not a pod's, with status and reason
 //! - `metrics.rs`: what is exported
@@ -17,16 +22,21 @@
 
 #![forbid(unsafe_code)]
 
+mod aside;
 mod bind;
+mod budget;
 mod cold_start;
 mod demand;
 mod metrics;
+mod own_limit;
+mod pace;
 mod probe;
 mod refusal;
+pub mod report;
 pub mod request;
 mod revision;
 mod route;
 mod table;
 
-pub use bind::{Activator, Handle, Options, RevisionLoad, Running};
+pub use bind::{Activator, Handle, Options, Overflow, RevisionLoad, Running};
 pub use metrics::Metrics;

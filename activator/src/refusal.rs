@@ -2,13 +2,15 @@
 //!
 //! Source: spec/activator.md §2.5, §2.12; RFC 9209 for `Proxy-Status`.
 
-use http::{Response, StatusCode};
-use penstock_gate::Full;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
 use penstock_relay::body::{Body, Guard};
 use penstock_relay::deadline::TooLate;
 use penstock_relay::forward::ForwardError;
 use penstock_relay::refusal::{bare_error, by, text_error};
 use penstock_types::{RevisionId, header};
+
+use crate::bind::Overflow;
 
 /// Why a request got no answer of a pod. `Display` is what the caller may read.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +35,19 @@ pub(crate) enum RequestError {
         /// As the caller sent it.
         host: String,
     },
-    /// As many requests wait as may.
-    #[error(transparent)]
-    Full(#[from] Full),
+    /// There is no room to wait, in the line or in memory.
+    #[error("{why}")]
+    NoRoom {
+        /// What there is no room in.
+        why: NoRoom,
+        /// What the operator wants to be said.
+        overflow: Overflow,
+        /// Seconds until it is worth another try.
+        retry_after: u64,
+    },
+    /// The revision was removed while the request waited. The contract says no more of it.
+    #[error("")]
+    Gone,
     /// A time limit of the revision passed before an answer began.
     #[error("activator request timeout")]
     TimedOut(#[from] TooLate),
@@ -45,6 +57,17 @@ pub(crate) enum RequestError {
     /// HTTP/1.1 without a Host, or with several (RFC 9112 §3.2).
     #[error("the request must have exactly one Host header")]
     BadHost,
+}
+
+/// Why a request may not wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoRoom {
+    /// As many wait as may. The contract's text.
+    #[error("pending request queue full")]
+    Line,
+    /// The revision's share of the memory for requests that wait is used up.
+    #[error("no memory left for requests that wait")]
+    Memory,
 }
 
 fn known_hosts(known: &Option<Vec<String>>) -> String {
@@ -63,23 +86,87 @@ impl RequestError {
                 (StatusCode::NOT_FOUND, "destination_not_found")
             }
             Self::NoRevision { .. } => (StatusCode::NOT_FOUND, "destination_unavailable"),
-            Self::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached"),
+            Self::Gone => (StatusCode::INTERNAL_SERVER_ERROR, "destination_unavailable"),
+            Self::NoRoom { overflow, .. } => {
+                let status = match overflow {
+                    Overflow::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+                    Overflow::TooMany => StatusCode::TOO_MANY_REQUESTS,
+                };
+                (status, "connection_limit_reached")
+            }
             Self::TimedOut(_) => (StatusCode::GATEWAY_TIMEOUT, "http_response_timeout"),
             Self::Upstream(error) => (StatusCode::BAD_GATEWAY, error.proxy_error()),
             Self::BadHost => (StatusCode::BAD_REQUEST, "http_request_error"),
         }
     }
 
-    /// The answer to the caller. Addresses of pods stay in the log.
-    pub(crate) fn answer<G: Guard>(&self) -> Response<Body<G>> {
+    /// The same for callers of gRPC: UNIMPLEMENTED is what their libraries make of a 404.
+    fn grpc_status(&self) -> u8 {
+        const DEADLINE_EXCEEDED: u8 = 4;
+        const RESOURCE_EXHAUSTED: u8 = 8;
+        const UNIMPLEMENTED: u8 = 12;
+        const INTERNAL: u8 = 13;
+        const UNAVAILABLE: u8 = 14;
+        match self {
+            Self::UnknownRevision(_) | Self::UnknownHost { .. } => UNIMPLEMENTED,
+            Self::NoRevision { .. } | Self::Gone | Self::Upstream(_) => UNAVAILABLE,
+            Self::NoRoom { overflow, .. } => match overflow {
+                Overflow::Unavailable => UNAVAILABLE,
+                Overflow::TooMany => RESOURCE_EXHAUSTED,
+            },
+            Self::TimedOut(_) => DEADLINE_EXCEEDED,
+            Self::BadHost => INTERNAL,
+        }
+    }
+
+    /// The answer to the caller. Addresses of pods stay in the log. A gRPC call, of which `grpc` is
+    /// the content type, is answered by a head alone (gRPC over HTTP/2, "Trailers-Only").
+    pub(crate) fn answer<G: Guard>(&self, grpc: Option<HeaderValue>) -> Response<Body<G>> {
         let (status, reason) = self.verdict();
         let text = self.to_string();
-        let answer = match self {
-            Self::TimedOut(_) => bare_error(status, &text),
-            _ => text_error(status, &text),
+        let mut answer = match (self, grpc) {
+            (_, Some(kind)) => self.grpc_answer(kind, &text),
+            (Self::TimedOut(_) | Self::Gone, None) => bare_error(status, &text),
+            (_, None) => text_error(status, &text),
         };
+        if let Self::NoRoom { retry_after, .. } = self {
+            answer
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(*retry_after));
+        }
         by(answer, "penstock-activator", reason)
     }
+
+    fn grpc_answer<G: Guard>(&self, kind: HeaderValue, text: &str) -> Response<Body<G>> {
+        let mut answer = Response::new(Body::text(""));
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, kind);
+        headers.insert(
+            "grpc-status",
+            HeaderValue::from(u16::from(self.grpc_status())),
+        );
+        let text = if text.is_empty() {
+            "the revision was removed"
+        } else {
+            text
+        };
+        if let Ok(message) = HeaderValue::try_from(percent_encoded(text)) {
+            headers.insert("grpc-message", message);
+        }
+        answer
+    }
+}
+
+/// A `grpc-message`: what is not printable ASCII, and the percent sign, as `%XX`.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'%' | ..=0x1f | 0x7f.. => encoded.push_str(&format!("%{byte:02X}")),
+            byte => encoded.push(char::from(byte)),
+        }
+    }
+    encoded
 }
 
 /// Whether an answer is a queue-proxy's word that its container could not be reached, so that
@@ -97,4 +184,21 @@ pub(crate) fn is_cut_off<B>(answer: &Response<B>) -> bool {
 fn says<B>(answer: &Response<B>, status: &str) -> bool {
     let said = answer.headers().get(header::PROXY_STATUS);
     answer.status() == StatusCode::BAD_GATEWAY && said.is_some_and(|value| value == status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_grpc_is_printable_whatever_a_caller_sent() {
+        let table = [
+            ("plain text: 1", "plain text: 1"),
+            ("100%", "100%25"),
+            ("h\u{f6}st\n", "h%C3%B6st%0A"),
+        ];
+        for (text, want) in table {
+            assert_eq!(percent_encoded(text), want);
+        }
+    }
 }

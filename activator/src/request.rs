@@ -6,8 +6,8 @@
 //! who is it for ── demand counts it ── wait at the gate for a pod's free slot ── forward ──┐
 //!   404                  │                503 the line is full, 504 a limit passed         │
 //!                        └── the first one urges the autoscaler                            │
-//!              the pod cannot be reached, and nothing was sent: back to the gate ◄─────────┤
-//!              502 it gave no answer                                                       │
+//!     the pod took nothing of it, or cut it off and it may be repeated: back to the gate ◄──┤
+//!     502 it gave no answer                                                                │
 //!   the answer holds slot, demand and counts to its last byte ◄────────────────────────────┘
 //! ```
 //!
@@ -19,10 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderValue, Request, Response};
-use penstock_gate::{Admit, Slot};
+use http::{HeaderName, HeaderValue, Request, Response};
+use penstock_gate::{Admit, Refused, Slot};
 use penstock_relay::body::{Body, BodyError, Guard, Relayed};
-use penstock_relay::deadline::Limits;
+use penstock_relay::deadline::{Limits, TooLate};
 use penstock_relay::forward::{ForwardError, Outgoing, Relay};
 use penstock_relay::headers;
 use penstock_relay::incoming::Incoming;
@@ -31,27 +31,24 @@ use penstock_relay::serve::{Answer, Caller};
 use penstock_runtime::metrics::Outcome;
 use penstock_runtime::seldom::Seldom;
 use penstock_types::{Protocol, header};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::aside::{self, Fault};
+use crate::bind::Overflow;
+use crate::budget::{self, Budget};
 use crate::demand::{Open, Reporter, Tracker};
 use crate::metrics::{Counted, Measured, Metrics};
+use crate::own_limit::{grpc_type, own_limit};
 use crate::probe;
-use crate::refusal::{RequestError, is_cut_off, is_unreached};
+use crate::refusal::{NoRoom, RequestError, is_cut_off, is_unreached};
 use crate::revision::{Entry, Place};
 use crate::route::Rules;
 use crate::table::Table;
 
 /// Most of a request's body that is kept to send it to another pod.
 const REPLAY_LIMIT: usize = 64 * 1024;
-/// How long a pod that could not be reached gets no request, unless the cluster says before
-/// that it is well again.
-const ASIDE: Duration = Duration::from_millis(250);
-
-/// How long a slot is kept whose container closed the connection instead of answering. If it ends,
-/// the cluster says so by then, and who is next in line goes to another pod.
-const CUT_OFF_SHOWS: Duration = Duration::from_millis(50);
 
 /// What all workers of one activator share.
 #[derive(Debug)]
@@ -60,6 +57,15 @@ pub(crate) struct Shared {
     pub(crate) rules: Rules,
     pub(crate) reporter: Reporter,
     pub(crate) metrics: Metrics,
+    /// Asks pods that are doubted.
+    pub(crate) probes: Relay,
+    /// What those hold who wait.
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) overflow: Overflow,
+    /// Where a caller may limit its own time.
+    pub(crate) limit_header: Option<HeaderName>,
+    /// How shortly after it was sent a request has to be cut off to be sent once more.
+    pub(crate) repeat_within: Duration,
     /// Failed requests, as they are told.
     pub(crate) failures: Seldom,
     /// Cancelled when this process was told to stop: probes then fail.
@@ -89,8 +95,12 @@ impl Answer for App {
         if let Some(answer) = probe::answer(&mut head.headers, healthy) {
             return answer;
         }
+        let grpc = grpc_type(&head.headers).cloned();
         let mut measured = Measured::start(&self.shared, &head, &body);
-        match self.serve(head, body, &caller, &mut measured).await {
+        match self
+            .serve(head, body, &caller, grpc.is_some(), &mut measured)
+            .await
+        {
             Ok(Served {
                 answer,
                 limits,
@@ -99,12 +109,13 @@ impl Answer for App {
                 measured.ends_with(answer.status());
                 let inside = Inside {
                     measured,
-                    _held: held,
+                    held,
+                    shared: Arc::clone(&self.shared),
                 };
                 self.relay.hand_on(answer, &limits, inside)
             }
             Err(error) => {
-                let answer = error.answer();
+                let answer = error.answer(grpc);
                 measured.attempt_ends_with(Outcome::Error(error.verdict().1));
                 measured.ends_with(answer.status());
                 if let RequestError::Upstream(source) = &error
@@ -125,11 +136,28 @@ struct Served {
     held: Held,
 }
 
+/// A request that is to be sent to a pod.
+#[derive(Clone, Copy)]
+struct Sent<'a> {
+    revision: &'a Arc<Entry>,
+    outgoing: &'a Outgoing,
+    replay: &'a Replay,
+    caller: &'a Arc<Caller>,
+    limits: Limits,
+}
+
+/// Whether a request has to wait at first.
+enum Turn {
+    Now(Slot<Place>),
+    /// It holds so many bytes while it waits.
+    Later(u64),
+}
+
 /// What a request occupies.
 #[derive(Debug)]
 struct Held {
-    _active: Active,
-    _demand: Open,
+    active: Active,
+    demand: Open,
 }
 
 /// A slot in a pod, and that it is counted as one that is used.
@@ -145,6 +173,7 @@ impl App {
         head: Parts,
         body: Incoming,
         caller: &Arc<Caller>,
+        is_grpc: bool,
         measured: &mut Measured,
     ) -> Result<Served, RequestError> {
         if headers::has_bad_host(&head) {
@@ -159,22 +188,33 @@ impl App {
             found.ok_or_else(|| RequestError::UnknownRevision(id.into_owned())) // 404
         })?;
         measured.is_for(&revision);
-        let limits = Limits::start(revision.timeouts);
+        let mut timeouts = revision.timeouts;
+        let own = own_limit(&head.headers, is_grpc, shared.limit_header.as_ref());
+        timeouts.whole = timeouts.whole.min(own.unwrap_or(timeouts.whole));
+        let limits = Limits::start(timeouts);
         let (demand, first) = Tracker::enter(&revision);
         if first {
             self.urge(&revision, true);
         }
+        let turn = match revision.gate.try_admit() {
+            Some(slot) => Turn::Now(slot),
+            None => Turn::Later(budget::held_by(&head, &body)),
+        };
         let mut outgoing = prepare(head, measured.host(), caller);
         if is_gateway && revision.protocol == Protocol::H2c {
             outgoing.use_http2(); // as an ingress does; behind one, it goes on as it came (§7)
         }
         let replay = Replay::new(body, REPLAY_LIMIT);
-        let exchange = self.exchange(&revision, &outgoing, &replay, caller, limits, measured);
-        let (answer, active) = limits.answer_within(pin!(exchange)).await??; // 504, 503, 502
-        let held = Held {
-            _active: active,
-            _demand: demand,
+        let request = Sent {
+            revision: &revision,
+            outgoing: &outgoing,
+            replay: &replay,
+            caller,
+            limits,
         };
+        let exchange = self.exchange(request, turn, measured);
+        let (answer, active) = limits.answer_within(pin!(exchange)).await??; // 504, 503, 502
+        let held = Held { active, demand };
         Ok(Served {
             answer,
             limits,
@@ -185,74 +225,109 @@ impl App {
     /// Waits for a slot and forwards, again and again while nothing was sent to anybody.
     async fn exchange(
         &self,
-        revision: &Arc<Entry>,
-        outgoing: &Outgoing,
-        replay: &Replay,
-        caller: &Arc<Caller>,
-        limits: Limits,
+        request: Sent<'_>,
+        turn: Turn,
         measured: &mut Measured,
     ) -> Result<(Response<Relayed>, Active), RequestError> {
-        let mut active = match revision.gate.try_admit() {
-            Some(slot) => Active::new(slot, revision),
-            None => {
-                let admit = revision.gate.admit();
-                self.wait(revision, admit, replay, caller).await?
+        let Sent {
+            revision,
+            outgoing,
+            replay,
+            caller,
+            limits,
+        } = request;
+        let mut active = match turn {
+            Turn::Now(slot) => Active::new(slot, revision),
+            Turn::Later(bytes) => {
+                let charge = self.shared.budget.charge(revision, bytes);
+                let _charge = charge.ok_or_else(|| self.no_room(revision, NoRoom::Memory))?;
+                let now = Instant::now().into_std();
+                if revision.gate.waiting() == 0 {
+                    revision.pace.line_begins(now);
+                }
+                self.wait(request, revision.gate.admit()).await?
             }
         };
+        let mut repeated = false;
         loop {
             let place = active.slot.place().clone();
             let body = replay.attempt().ok_or_else(too_long_to_repeat)?;
+            let sent = Instant::now();
+            if sent >= limits.answer_due() {
+                return Err(TooLate.into()); // nobody waits for it any more
+            }
             measured.sent(place.addr());
             let result = self
                 .relay
                 .forward(place.addr(), place.host(), outgoing, body, caller)
                 .await;
-            match result {
-                Ok(answer) if !is_unreached(&answer) || replay.attempt().is_none() => {
-                    measured.attempt_ends_with(Outcome::Status(answer.status()));
-                    let arrived = limits.arrived().into_std();
-                    if let Some(pod) = place.served(arrived) {
-                        let first_byte = Instant::now().into_std();
-                        self.shared.metrics.cold.observe(arrived, pod, first_byte);
-                    }
-                    if is_cut_off(&answer) {
-                        sleep(CUT_OFF_SHOWS).await;
-                    }
-                    return Ok((answer, active));
+            measured.attempt_ends_with(match &result {
+                Ok(answer) => Outcome::Status(answer.status()),
+                Err(error) => Outcome::Error(error.proxy_error()),
+            });
+            let Some(fault) = fault_of(&result) else {
+                let answer = result?; // 502
+                self.first_byte(&place, limits);
+                return Ok((answer, active));
+            };
+            aside::hold_against(&self.shared, &revision.gate, &place, fault);
+            let again = match fault {
+                Fault::Refused => true,
+                Fault::CutOff => {
+                    let may = outgoing.is_repeatable() && !repeated;
+                    let soon = sent.elapsed() < self.shared.repeat_within;
+                    repeated = may && soon && revision.gate.has_another(&place);
+                    repeated
                 }
-                Ok(answer) => {
-                    tracing::debug!("{} cannot reach its container", place.name());
-                    measured.attempt_ends_with(Outcome::Status(answer.status()));
-                    // Its connection is not needed while the request waits.
-                    drop(answer);
-                }
-                Err(error) if error.nothing_sent() => {
-                    tracing::debug!("{} cannot be reached: {error}", place.name());
-                    measured.attempt_ends_with(Outcome::Error(error.proxy_error()));
-                }
-                Err(error) => return Err(error.into()), // 502
+            };
+            if !again || replay.attempt().is_none() {
+                return Ok((result?, active)); // 502
             }
+            tracing::debug!("{} failed a request: {fault:?}", place.name());
+            // Its connection is not needed while the request waits.
+            drop(result);
             measured.attempt_is_over();
-            self.set_aside(revision, place);
             let admit = active.slot.elsewhere();
-            active = self.wait(revision, admit, replay, caller).await?;
+            active = self.wait(request, admit).await?;
         }
     }
 
-    async fn wait(
-        &self,
-        revision: &Arc<Entry>,
-        admit: Admit<Place>,
-        replay: &Replay,
-        caller: &Caller,
-    ) -> Result<Active, RequestError> {
+    /// The pod has begun to answer.
+    fn first_byte(&self, place: &Place, limits: Limits) {
+        let arrived = limits.arrived().into_std();
+        if let Some(pod) = place.served(arrived) {
+            let first_byte = Instant::now().into_std();
+            self.shared.metrics.cold.observe(arrived, pod, first_byte);
+        }
+    }
+
+    async fn wait(&self, request: Sent<'_>, admit: Admit<Place>) -> Result<Active, RequestError> {
+        let revision = request.revision;
         let _waiting = Counted::new(&revision.gauges.queued);
         // Nobody reads the body meanwhile, and with it that the caller has left.
-        let _noticing = replay.has_body().then(|| caller.notice_leaving());
+        let _noticing = request
+            .replay
+            .has_body()
+            .then(|| request.caller.notice_leaving());
         if !revision.gate.has_places() {
             self.urge(revision, false);
         }
-        Ok(Active::new(admit.await?, revision))
+        let slot = admit.await.map_err(|refused| match refused {
+            Refused::Full => self.no_room(revision, NoRoom::Line),
+            Refused::Closed => RequestError::Gone,
+        })?;
+        revision.pace.left(Instant::now().into_std());
+        Ok(Active::new(slot, revision))
+    }
+
+    fn no_room(&self, revision: &Entry, why: NoRoom) -> RequestError {
+        let waiting = revision.gate.waiting();
+        let (longest, now) = (revision.timeouts.whole, Instant::now().into_std());
+        RequestError::NoRoom {
+            why,
+            overflow: self.shared.overflow,
+            retry_after: revision.pace.retry_after(waiting, longest, now),
+        }
     }
 
     /// Reports out of turn. Without the first word it is enough if another request does.
@@ -260,27 +335,17 @@ impl App {
         let own = revision.demand.begin_urging();
         if first || own {
             let reporter = self.shared.reporter.clone();
-            self.beside(reporter.urge(Arc::clone(revision), first, own));
+            self.shared
+                .beside(reporter.urge(Arc::clone(revision), first, own));
         }
     }
+}
 
-    /// Gives a pod nothing for a while. Of all requests that it has refused one brings it back.
-    fn set_aside(&self, revision: &Arc<Entry>, place: Place) {
-        revision.gate.set_aside(&place);
-        if !place.begin_aside() {
-            return;
-        }
-        let gate = Arc::clone(&revision.gate);
-        self.beside(async move {
-            sleep(ASIDE).await;
-            place.is_back();
-            gate.bring_back(&place);
-        });
-    }
-
-    fn beside(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let cut = self.shared.cut.clone();
-        self.shared.aside.spawn(async move {
+impl Shared {
+    /// Runs `task` beside the requests, to the end of the process at most.
+    pub(crate) fn beside(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let cut = self.cut.clone();
+        self.aside.spawn(async move {
             cut.run_until_cancelled(task).await;
         });
     }
@@ -311,6 +376,17 @@ fn prepare(mut head: Parts, host: Option<&HeaderValue>, caller: &Caller) -> Outg
     outgoing
 }
 
+/// What a pod did wrong that says something of the pod, not just of this request.
+fn fault_of(result: &Result<Response<Relayed>, ForwardError>) -> Option<Fault> {
+    match result {
+        Ok(answer) if is_unreached(answer) => Some(Fault::Refused),
+        Ok(answer) if is_cut_off(answer) => Some(Fault::CutOff),
+        Err(error) if error.nothing_sent() => Some(Fault::Refused),
+        Err(ForwardError::Closed { .. }) => Some(Fault::CutOff),
+        Ok(_) | Err(_) => None,
+    }
+}
+
 /// A request whose body is too long to be kept, and whose first pod could not be reached.
 fn too_long_to_repeat() -> RequestError {
     RequestError::Upstream(ForwardError::NotRepeatable)
@@ -320,7 +396,8 @@ fn too_long_to_repeat() -> RequestError {
 #[derive(Debug)]
 pub(crate) struct Inside {
     measured: Measured,
-    _held: Held,
+    held: Held,
+    shared: Arc<Shared>,
 }
 
 impl Guard for Inside {
@@ -329,6 +406,11 @@ impl Guard for Inside {
     }
 
     fn broke(&mut self, error: &BodyError) {
+        if let BodyError::Upstream(_) = error {
+            let gate = &self.held.demand.entry().gate;
+            let place = self.held.active.slot.place();
+            aside::hold_against(&self.shared, gate, place, Fault::CutOff);
+        }
         tracing::debug!("an answer broke off: {error}");
     }
 }

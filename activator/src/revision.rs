@@ -10,8 +10,11 @@ use penstock_cluster::{Phase, Pod, Revision};
 use penstock_gate::{Gate, Limits};
 use penstock_types::{Protocol, RevisionId, Timeouts};
 
+use crate::aside::Doubt;
+use crate::budget::Share;
 use crate::demand::Tracker;
 use crate::metrics::RevisionGauges;
+use crate::pace::Pace;
 
 /// A pod that may take requests. Two are the same if name and address are.
 #[derive(Clone, Debug)]
@@ -27,8 +30,7 @@ struct PodEntry {
     ready: Option<Instant>,
     /// Whether it has answered a request.
     served: AtomicBool,
-    /// Whether somebody will bring it back after it was set aside.
-    awaited: AtomicBool,
+    doubt: Doubt,
 }
 
 impl PartialEq for Place {
@@ -48,7 +50,7 @@ impl Place {
             started: pod.started,
             ready: pod.ready,
             served: AtomicBool::new(false),
-            awaited: AtomicBool::new(false),
+            doubt: Doubt::default(),
         }))
     }
 
@@ -69,6 +71,7 @@ impl Place {
     /// up while that request waited: when it was asked for, started and ready.
     pub(crate) fn served(&self, since: Instant) -> Option<[Instant; 3]> {
         let entry = &*self.0;
+        entry.doubt.is_over();
         // Read first: all requests but one find it set.
         if entry.served.load(Ordering::Relaxed) || entry.served.swap(true, Ordering::Relaxed) {
             return None;
@@ -77,15 +80,9 @@ impl Place {
         (ready >= since).then_some([entry.asked, started, ready])
     }
 
-    /// Whether the caller is the one to bring it back, and to say so by [`Place::is_back`]
-    /// before.
-    pub(crate) fn begin_aside(&self) -> bool {
-        !self.0.awaited.swap(true, Ordering::AcqRel)
-    }
-
-    /// From now on whoever sets it aside is the one to bring it back.
-    pub(crate) fn is_back(&self) {
-        self.0.awaited.store(false, Ordering::Release);
+    /// What is held against it.
+    pub(crate) fn doubt(&self) -> &Doubt {
+        &self.0.doubt
     }
 }
 
@@ -99,6 +96,8 @@ pub(crate) struct Entry {
     pub(crate) protocol: Protocol,
     pub(crate) gate: Arc<Gate<Place>>,
     pub(crate) demand: Tracker,
+    pub(crate) held: Share,
+    pub(crate) pace: Pace,
     pub(crate) gauges: RevisionGauges,
 }
 
@@ -117,6 +116,8 @@ impl Entry {
             protocol: revision.protocol,
             gate: Gate::new(revision.slots, Limits { waiting }, seed),
             demand: Tracker::default(),
+            held: Share::default(),
+            pace: Pace::default(),
             gauges,
         })
     }
@@ -126,6 +127,18 @@ impl Entry {
     pub(crate) fn see(&self, revision: &Revision, before: Option<&Revision>) {
         let places: Vec<Place> = revision.ready().map(Place::new).collect();
         self.gate.set_places(&places);
+        let starts = revision.ready().filter_map(|pod| {
+            let ready = pod.ready?;
+            Some((ready, ready.saturating_duration_since(pod.asked)))
+        });
+        let starting = revision
+            .pods
+            .iter()
+            .filter(|pod| pod.phase == Phase::Starting);
+        self.pace.pods(
+            starts.max().map(|(_, start)| start),
+            starting.map(|pod| pod.asked).min(),
+        );
         for (pod, place) in revision.ready().zip(&places) {
             let known = before.is_some_and(|before| {
                 let at = before.pods.binary_search_by_key(&pod.addr, |old| old.addr);

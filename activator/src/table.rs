@@ -106,8 +106,8 @@ impl Table {
         }
     }
 
-    /// Takes a snapshot. A revision becomes known before its gate opens; one that is gone leaves
-    /// those who wait for it to their deadlines.
+    /// Takes a snapshot. A revision becomes known before its gate opens; one that is gone lets
+    /// those go who wait for it.
     pub(crate) fn see(&self, snapshot: Arc<Snapshot>, relays: &[Relay]) {
         let before = self.known();
         let mut revisions = HashMap::with_capacity(snapshot.revisions.len());
@@ -128,7 +128,7 @@ impl Table {
         }
         for (id, gone) in &before.revisions {
             if !revisions.contains_key(id) {
-                gone.gate.set_places(&[]);
+                gone.gate.close();
                 self.metrics.forget(&gone.gauges);
                 self.has_left(Left::Revision(id.clone()));
             }

@@ -4,7 +4,9 @@
 //! - `warm.rs`: throughput and processor time of the warm path, against nginx
 //! - `step.rs`: how fast each policy follows a load step
 //! - `idle.rs`: what a hundred services at zero cost
-//! - `backend.rs`: the workload of all of them; `sidecar.rs`: the queue-proxy by itself
+//! - `sidecar.rs`: the queue-proxy by itself, in every respect
+//! - `backend.rs`: the workload of all of them
+//! - `peers.rs`, `load.rs`: what they are compared with, and who asks
 //! - `process.rs`: child processes and what /proc says of them
 
 #![expect(
@@ -15,6 +17,8 @@
 mod backend;
 mod cold;
 mod idle;
+mod load;
+mod peers;
 mod process;
 mod sidecar;
 mod step;
@@ -49,6 +53,16 @@ enum What {
         #[arg(long)]
         workers: Option<usize>,
     },
+    /// The queue-proxy beside nginx, HAProxy and what KNATIVE_QUEUE_BIN names, in every respect
+    /// (needs nginx, wrk and h2load; about five minutes)
+    Sidecar {
+        /// Rounds; in each, every peer gets one sample
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+        /// Worker threads of each peer
+        #[arg(long, default_value_t = 1)]
+        workers: usize,
+    },
     /// Seconds that each policy takes to follow a load step of x1.5 (about five minutes)
     Step,
     /// Memory and processor time of 100 services at zero
@@ -56,9 +70,6 @@ enum What {
     /// The workload: answers every GET with 13 bytes on $PORT
     #[command(hide = true)]
     Backend,
-    /// A queue-proxy by itself, before $USER_PORT, on $PORT, with $WORKERS
-    #[command(hide = true)]
-    Sidecar,
 }
 
 fn main() -> ExitCode {
@@ -71,7 +82,7 @@ fn main() -> ExitCode {
         What::Step => step::run(),
         What::Idle => idle::run(),
         What::Backend => backend::run(),
-        What::Sidecar => sidecar::run(),
+        What::Sidecar { rounds, workers } => sidecar::run(rounds, workers),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -43,9 +43,16 @@ impl Running {
             .sum()
     }
 
+    /// Memory of the process and its children that belongs to nobody else, in bytes.
+    pub(crate) fn private(&self) -> u64 {
+        let of = |pid| from_status(pid, "RssAnon:");
+        family(self.pid()).into_iter().map(of).sum()
+    }
+
     /// Resident memory of the process and its children, in bytes.
     pub(crate) fn rss(&self) -> u64 {
-        family(self.pid()).into_iter().map(rss_of).sum()
+        let of = |pid| from_status(pid, "VmRSS:");
+        family(self.pid()).into_iter().map(of).sum()
     }
 }
 
@@ -94,9 +101,10 @@ fn cpu_of(pid: u32) -> Duration {
     Duration::from_nanos(nanos.sum())
 }
 
-fn rss_of(pid: u32) -> u64 {
+/// A figure of the kernel's, in bytes.
+fn from_status(pid: u32, name: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("VmRSS:"));
+    let line = text.lines().find(|line| line.starts_with(name));
     let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
 }
@@ -131,20 +139,38 @@ pub(crate) fn programs() -> Outcome<(PathBuf, PathBuf)> {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "an observer from outside has nothing to wait for"
-)]
 pub(crate) fn pause(millis: u64) {
-    std::thread::sleep(Duration::from_millis(millis));
+    pause_micros(millis * 1000);
 }
 
 #[expect(
     clippy::disallowed_methods,
+    reason = "an observer from outside has nothing to wait for"
+)]
+pub(crate) fn pause_micros(micros: u64) {
+    std::thread::sleep(Duration::from_micros(micros));
+}
+
+/// The variable; empty if it is not set.
+#[expect(
+    clippy::disallowed_methods,
     reason = "this is the program, not a library"
 )]
+pub(crate) fn text_from(name: &str) -> String {
+    std::env::var(name).unwrap_or_default()
+}
+
+/// Thousands of connections need as many descriptors, here and in the children.
+pub(crate) fn allow_many_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // If it may not be raised, the connections that fail say so.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
 pub(crate) fn number_from<T: std::str::FromStr>(name: &str) -> Outcome<T> {
-    let text = std::env::var(name).unwrap_or_default();
+    let text = text_from(name);
     text.parse()
         .map_err(|_| format!("{name}={text:?} is not a number that fits"))
 }

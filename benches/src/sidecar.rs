@@ -1,38 +1,79 @@
-//! The queue-proxy by itself, to compare one hop with a peer's one hop.
+//! The queue-proxy by itself beside its peers: one hop against one hop.
+//!
+//! - `rates.rs`: processor time and throughput of small and large requests, closed loop and steady
+//! - `memory.rs`: at rest, after load, for each open connection
+//! - `start.rs`: from exec to the first answer, and the size of the program
+//! - `limit.rs`: how a limit is enforced when many more want in
 
-use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+mod limit;
+mod memory;
+mod rates;
+mod start;
 
-use penstock_queue_proxy::{Config, Metrics, QueueProxy};
-use penstock_relay::workers::Workers;
-use penstock_types::probe::Probe;
-use penstock_types::{Slots, Timeouts};
-use prometheus::Registry;
+use std::fs;
+use std::path::PathBuf;
 
-use crate::process::{Outcome, number_from};
+use crate::peers::Peer;
+use crate::process::{Outcome, median};
 
-/// Serves until it is killed.
-pub(crate) fn run() -> Outcome {
-    let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    let config = Config {
-        user_addr: at(number_from("USER_PORT")?),
-        slots: Slots::from_concurrency(100),
-        timeouts: Timeouts::default(),
-        readiness: Probe::tcp_default(),
-    };
-    let count: NonZeroUsize = number_from("WORKERS")?;
-    let workers = Workers::start(count).map_err(|error| error.to_string())?;
-    let metrics = Metrics::register(&Registry::new(), &[]).map_err(|error| error.to_string())?;
-    let proxy = QueueProxy::bind(at(number_from("PORT")?), config).map_err(|e| e.to_string())?;
-    let _running = proxy
-        .start(&workers, metrics)
-        .map_err(|error| error.to_string())?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    runtime.block_on(async {
-        let _ = tokio::signal::ctrl_c().await;
-    });
-    Ok(())
+/// Prints one table after the other; `rounds` samples of each peer in each.
+pub(crate) fn run(rounds: u32, workers: usize) -> Outcome {
+    let folder = Folder::new()?;
+    let peers = Peer::present()?;
+    rates::run(&peers, &folder.0, rounds, workers)?;
+    memory::run(&peers, &folder.0, workers)?;
+    start::run(&peers, &folder.0, rounds, workers)?;
+    limit::run(&peers, &folder.0, workers)
+}
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Outcome<Self> {
+        let folder = std::env::temp_dir().join(format!("penstock-sidecar-{}", std::process::id()));
+        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Takes `rounds` samples of each of `peers` in turns, forwards and backwards. A list for each.
+fn in_turns<S>(
+    peers: &[Peer],
+    rounds: u32,
+    mut sample: impl FnMut(Peer) -> Outcome<S>,
+) -> Outcome<Vec<Vec<S>>> {
+    let mut all: Vec<Vec<S>> = peers.iter().map(|_| Vec::new()).collect();
+    for round in 0..rounds {
+        for turn in 0..peers.len() {
+            let index = if round % 2 == 0 {
+                turn
+            } else {
+                peers.len() - 1 - turn
+            };
+            all[index].push(sample(peers[index])?);
+        }
+    }
+    Ok(all)
+}
+
+/// The median of `own` to `other`, round by round, and its range.
+fn ratio<S>(own: &[S], other: &[S], figure: impl Fn(&S) -> f64) -> String {
+    let pairs = own.iter().zip(other);
+    let ratios: Vec<f64> = pairs
+        .map(|(own, other)| figure(own) / figure(other))
+        .collect();
+    let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = ratios.iter().copied().fold(0.0, f64::max);
+    format!("{:.2} ({least:.2}–{most:.2})", median(ratios))
+}
+
+/// The median of `figure`.
+fn middle<S>(samples: &[S], figure: impl Fn(&S) -> f64) -> f64 {
+    median(samples.iter().map(figure).collect())
 }

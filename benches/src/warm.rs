@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::load::wrk;
+use crate::peers::{Peer, Setup, backend};
 use crate::process::{Outcome, Running, free_port, median, pause, programs, until_open};
 
 const SECONDS: u32 = 3;
@@ -31,8 +33,8 @@ pub(crate) fn run(rounds: u32, workers: usize) -> Outcome {
                 peers.len() - 1 - turn
             };
             let sample = match peers[index] {
-                "nginx" => nginx(&own, &folder, workers)?,
-                "queue-proxy" => queue_proxy(&own, workers)?,
+                "nginx" => one_hop(Peer::Nginx, &folder, workers)?,
+                "queue-proxy" => one_hop(Peer::QueueProxy, &folder, workers)?,
                 _ => up(&own, &penstock, &folder, workers)?,
             };
             samples[index].push(sample);
@@ -66,42 +68,17 @@ pub(crate) fn run(rounds: u32, workers: usize) -> Outcome {
     Ok(())
 }
 
-fn nginx(own: &Path, folder: &Path, workers: usize) -> Outcome<Sample> {
-    let (port, behind) = (free_port()?, free_port()?);
-    let _backend = backend(own, behind)?;
-    let config = folder.join("nginx.conf");
-    let text = format!(
-        "worker_processes {workers}; daemon off; pid {0}/nginx.pid; error_log {0}/error.log;
-         events {{ worker_connections 4096; }}
-         http {{ access_log off; keepalive_requests 1000000;
-           client_body_temp_path {0}/b; proxy_temp_path {0}/p; fastcgi_temp_path {0}/f;
-           uwsgi_temp_path {0}/u; scgi_temp_path {0}/s;
-           upstream back {{ server 127.0.0.1:{behind}; keepalive 256; keepalive_requests 1000000; }}
-           server {{ listen 127.0.0.1:{port};
-             location / {{ proxy_pass http://back; proxy_http_version 1.1;
-               proxy_set_header Connection \"\"; proxy_set_header Host $host;
-               proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; }} }} }}",
-        folder.display()
-    );
-    fs::write(&config, text).map_err(|error| error.to_string())?;
-    let mut command = Command::new("nginx");
-    let nginx = Running::start(command.arg("-c").arg(&config))?;
-    until_open(port)?;
-    sample(port, &nginx, None)
-}
-
-fn queue_proxy(own: &Path, workers: usize) -> Outcome<Sample> {
-    let (port, behind) = (free_port()?, free_port()?);
-    let _backend = backend(own, behind)?;
-    let mut command = Command::new(own);
-    let settings = [
-        ("PORT", port.to_string()),
-        ("USER_PORT", behind.to_string()),
-        ("WORKERS", workers.to_string()),
-    ];
-    let proxy = Running::start(command.arg("sidecar").envs(settings))?;
-    until_open(port)?;
-    sample(port, &proxy, None)
+fn one_hop(peer: Peer, folder: &Path, workers: usize) -> Outcome<Sample> {
+    let (behind, _backend) = backend(false)?;
+    let setup = Setup {
+        folder,
+        behind,
+        limit: 100,
+        h2: false,
+        workers,
+    };
+    let proxy = setup.start(peer)?;
+    sample(proxy.port, &proxy.process, None)
 }
 
 fn up(own: &Path, penstock: &Path, folder: &Path, workers: usize) -> Outcome<Sample> {
@@ -144,51 +121,15 @@ pub(crate) fn start_up(
     Ok(up)
 }
 
-fn backend(own: &Path, port: u16) -> Outcome<Running> {
-    let mut command = Command::new(own);
-    let backend = Running::start(command.arg("backend").env("PORT", port.to_string()))?;
-    until_open(port)?;
-    Ok(backend)
-}
-
 fn sample(port: u16, proxy: &Running, without: Option<&str>) -> Outcome<Sample> {
-    load(port, 1)?;
+    let url = format!("http://127.0.0.1:{port}/");
+    wrk(&url, HOST, 64, 1, None)?;
     let before = proxy.cpu_without(without);
-    let (requests, rate) = load(port, SECONDS)?;
+    let load = wrk(&url, HOST, 64, SECONDS, None)?;
     let cpu = proxy.cpu_without(without).saturating_sub(before);
     pause(200);
     Ok(Sample {
-        rate,
-        cpu_micros: cpu.as_secs_f64() * 1e6 / requests,
+        rate: load.rate,
+        cpu_micros: cpu.as_secs_f64() * 1e6 / load.requests,
     })
-}
-
-/// Requests answered, and per second.
-fn load(port: u16, seconds: u32) -> Outcome<(f64, f64)> {
-    let output = Command::new("wrk")
-        .args([
-            "-t1",
-            "-c64",
-            &format!("-d{seconds}s"),
-            "-H",
-            &format!("Host: {HOST}"),
-        ])
-        .arg(format!("http://127.0.0.1:{port}/"))
-        .output()
-        .map_err(|error| format!("wrk: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    if text.contains("Non-2xx") || text.contains("Socket errors") {
-        return Err(format!("requests failed:\n{text}"));
-    }
-    let before = |word: &str| {
-        let line = text.lines().find(|line| line.contains(word))?;
-        line.split_whitespace().next()?.parse::<f64>().ok()
-    };
-    let after = |word: &str| {
-        let line = text.lines().find(|line| line.contains(word))?;
-        line.split_whitespace().nth(1)?.parse::<f64>().ok()
-    };
-    let requests = before("requests in").ok_or("wrk told no number of requests")?;
-    let rate = after("Requests/sec").ok_or("wrk told no rate")?;
-    Ok((requests, rate))
 }

@@ -1,10 +1,12 @@
 //! From the listener to the drain.
 
+use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use penstock_gate::{Gate, Limits};
 use penstock_relay::forward::{Keep, Relay};
 use penstock_relay::listen::{ListenError, listen};
@@ -12,17 +14,21 @@ use penstock_relay::serve::{Stop, serve};
 use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
 use penstock_runtime::seldom::Seldom;
-use penstock_types::probe::Probe;
 use penstock_types::{Slots, Timeouts};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
-use crate::drain::Drain;
+use crate::drain::{Drain, Waited};
+use crate::kubelet::Kubelet;
 use crate::metrics::Metrics;
-use crate::readiness::{NotReady, Readiness};
+use crate::readiness::{NotReady, Probes, Readiness};
 use crate::request::{App, Shared};
+use crate::request_log::RequestLines;
+use crate::stats::Stats;
 
 /// Requests that may wait for each slot (spec/queue-proxy.md §3.5).
 pub(crate) const WAITING_PER_SLOT: usize = 10;
+/// How often it is looked whether HTTP/1 requests are left, which only starts the time of the rest.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Idle connections kept to a container without a limit (spec/queue-proxy.md §3.8).
 const IDLE_UNLIMITED: usize = 1000;
 
@@ -35,8 +41,21 @@ pub struct Config {
     pub slots: Slots,
     /// Time limits of each request.
     pub timeouts: Timeouts,
-    /// When it is ready.
-    pub readiness: Probe,
+    /// What has to pass for it to be ready.
+    pub readiness: Probes,
+}
+
+/// What may be chosen beside what the container needs.
+#[derive(Clone, Debug, Default)]
+pub struct Choices {
+    /// Name of the pod, which statistics are reported under.
+    pub pod: String,
+    /// Whose probes need no slot.
+    pub kubelet: Kubelet,
+    /// Whether callers are told in `Proxy-Status` what exactly went wrong, with the addresses.
+    pub detail: bool,
+    /// Lines about requests, if there are to be any.
+    pub requests: Option<RequestLines>,
 }
 
 /// A queue-proxy that listens but does not serve yet.
@@ -45,6 +64,7 @@ pub struct QueueProxy {
     listener: TcpListener,
     addr: SocketAddr,
     config: Config,
+    choices: Choices,
 }
 
 impl QueueProxy {
@@ -55,14 +75,28 @@ impl QueueProxy {
     /// [`ListenError`] names the address and why it cannot be had.
     pub fn bind(addr: SocketAddr, config: Config) -> Result<Self, ListenError> {
         let listener = listen(addr)?;
-        let addr = listener
-            .local_addr()
-            .map_err(|source| ListenError { addr, source })?;
+        let bound = Self::on(listener, config);
+        bound.map_err(|source| ListenError { addr, source })
+    }
+
+    /// Takes a listener that is bound already, and non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if the socket has no address.
+    pub fn on(listener: TcpListener, config: Config) -> io::Result<Self> {
         Ok(Self {
+            addr: listener.local_addr()?,
             listener,
-            addr,
             config,
+            choices: Choices::default(),
         })
+    }
+
+    /// Sets what may be chosen.
+    #[must_use]
+    pub fn with(self, choices: Choices) -> Self {
+        Self { choices, ..self }
     }
 
     /// Where it listens.
@@ -82,6 +116,12 @@ impl QueueProxy {
             timeouts,
             readiness,
         } = self.config;
+        let Choices {
+            pod,
+            kubelet,
+            detail,
+            requests,
+        } = self.choices;
         let (waiting, idle) = match slots {
             Slots::Limited(limit) => {
                 let limit = limit.get() as usize;
@@ -99,6 +139,10 @@ impl QueueProxy {
             gate,
             readiness: Readiness::new(readiness, user_addr.port()),
             metrics,
+            stats: Stats::new(pod),
+            kubelet,
+            detail,
+            lines: requests.map(Arc::new),
             failures: Seldom::default(),
             drain: Drain::default(),
         });
@@ -110,6 +154,7 @@ impl QueueProxy {
         serve(&self.listener, workers, &stop, || App {
             shared: Arc::clone(&shared),
             relay: Relay::new(keep),
+            cell: shared.stats.cell(),
         })?;
         Ok(Running {
             addr: self.addr,
@@ -147,21 +192,63 @@ impl Running {
         self.shared.readiness.until_ready().await;
     }
 
+    /// The statistics for the autoscaler, as of the last second: a `Stat` in protobuf.
+    pub fn stat(&self) -> Bytes {
+        self.shared.stats.page()
+    }
+
+    /// Makes the statistics anew each second, for as long as it is polled.
+    pub async fn report_each_second(&self) {
+        self.shared.stats.report_each_second().await;
+    }
+
+    /// Lets probes fail and serves on until no request has come for `quiet`, or until the drain
+    /// is taken back. Who joins a drain that has begun waits for as long as the first said.
+    pub async fn until_quiet(&self, quiet: Duration) -> Waited {
+        self.shared.drain.until_quiet(quiet).await
+    }
+
+    /// As if the drain had not begun.
+    pub fn take_back(&self) {
+        self.shared.drain.take_back();
+    }
+
     /// Serves on until no request has come for `quiet`, then takes nothing new and returns once
     /// nothing is inside. What has not ended `grace` later is cut.
+    pub async fn drain(&self, quiet: Duration, grace: Duration) -> Drained {
+        self.until_quiet(quiet).await;
+        self.end(sleep(grace)).await
+    }
+
+    /// Takes nothing new and returns once nothing is inside. HTTP/1 requests end when they end;
+    /// what then does not end within `grace` (streams of HTTP/2, upgraded connections) is cut.
     ///
     /// Source: spec/queue-proxy.md §5.
-    pub async fn drain(&self, quiet: Duration, grace: Duration) -> Drained {
-        self.shared.drain.until_quiet(quiet).await;
+    pub async fn close(&self, grace: Duration) -> Drained {
+        self.end(async {
+            while self.shared.stats.short() > 0 {
+                sleep(LOOK_AGAIN).await;
+            }
+            sleep(grace).await;
+        })
+        .await
+    }
+
+    async fn end(&self, too_long: impl Future<Output = ()>) -> Drained {
         self.stop.close.cancel();
         self.stop.tasks.close();
-        let ended = timeout(grace, self.stop.tasks.wait()).await;
+        let clean = tokio::select! {
+            biased;
+            () = self.stop.tasks.wait() => true,
+            () = too_long => false,
+        };
         let left = self.stop.tasks.len();
         self.stop.cut.cancel();
         self.stop.tasks.wait().await;
-        match ended {
-            Ok(()) => Drained::Clean,
-            Err(_elapsed) => Drained::Cut { left },
+        if clean {
+            Drained::Clean
+        } else {
+            Drained::Cut { left }
         }
     }
 }
@@ -171,7 +258,6 @@ impl Drop for Running {
         self.stop.close.cancel();
         self.stop.cut.cancel();
         // In `penstock up` the series outlive the pod; its address will not come again.
-        let gone = Some(self.shared.user_addr);
-        self.shared.metrics.client.forget(|addr, _| addr == gone);
+        self.shared.metrics.forget(self.shared.user_addr);
     }
 }

@@ -47,18 +47,6 @@ pub(crate) fn probe_of(headers: &HeaderMap) -> Option<Probe> {
     })
 }
 
-/// Whether metrics leave a request out (spec/queue-proxy.md §3, `isProbe`).
-pub(crate) fn is_unmeasured(headers: &HeaderMap) -> bool {
-    let present = |name| headers.get(name).is_some_and(|value| !value.is_empty());
-    present(header::NETWORK_PROBE)
-        || present(header::KUBELET_PROBE)
-        || headers.get(USER_AGENT).is_some_and(|agent| {
-            agent
-                .as_bytes()
-                .starts_with(header::KUBE_PROBE_AGENT.as_bytes())
-        })
-}
-
 /// Answers a probe.
 pub(crate) async fn answer<G: Guard>(
     probe: Probe,

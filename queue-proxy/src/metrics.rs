@@ -1,259 +1,159 @@
-//! What a queue-proxy exports (spec/queue-proxy.md §7.1).
+//! What a queue-proxy exports (spec/queue-proxy.md §7.1, §10).
+//!
+//! One request is one entry in one row, by all that its series differ in; the series are made of
+//! the rows when somebody scrapes. `measured.rs` follows a request, `filed.rs` says what it is
+//! filed under, `current.rs` and `classic.rs` make series of it.
+
+mod classic;
+mod current;
+mod filed;
+mod measured;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
-use http_body::Body as _;
-use penstock_relay::headers;
-use penstock_relay::incoming::Incoming;
-use penstock_runtime::metrics::{
-    DURATION_BUCKETS, Exchange, HTTP_SCOPE, HttpLabels, HttpSeries, Outcome, Peer, Scheme, Scope,
-    Side,
-};
-use penstock_types::header;
-use prometheus::{HistogramOpts, HistogramVec, IntGauge, Opts, Registry};
-use tokio::time::Instant;
+use penstock_runtime::metrics::{HTTP_SCOPE, MAX_LABEL_SETS, Rows};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntGauge, Opts, Registry};
 
-use crate::gate_probe::is_unmeasured;
-use crate::request::Shared;
+use filed::{Filed, Labels};
 
-const SCOPE: Scope<'static> = Scope {
-    name: "knative.dev/serving/pkg/queue",
-    version: env!("CARGO_PKG_VERSION"),
-    schema_url: "",
-};
+pub(crate) use measured::{Measured, is_probe};
+
+/// Under which names the figures are exported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Names {
+    /// Those of OpenTelemetry (spec/queue-proxy.md §7.1).
+    #[default]
+    Current,
+    /// `revision_*`, in milliseconds (spec/queue-proxy.md §10). The constant labels are then to
+    /// be `namespace_name`, `service_name`, `configuration_name`, `revision_name` and `pod_name`.
+    Classic,
+}
 
 /// The series of one container, or of all containers of one revision. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    pub(crate) server: HttpSeries,
-    pub(crate) client: HttpSeries,
-    invocation: HistogramVec,
-    pub(crate) depth: IntGauge,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    rows: Kept,
+    depth: IntGauge,
+}
+
+/// Rows with the figures that the names need.
+#[derive(Debug)]
+enum Kept {
+    Current(Rows<Filed, current::Figures>, Box<current::Families>),
+    Classic(Rows<Filed, classic::Figures>, Box<classic::Families>),
+}
+
+/// What was measured of one request.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// First byte of the request to last byte of the response.
+    whole: Duration,
+    /// The same without the time in line; of requests that reached the container.
+    inside: Duration,
+    request_bytes: u64,
+    response_bytes: u64,
 }
 
 impl Metrics {
-    /// Registers the series; `constant` labels are on each of them.
+    /// Registers the series of [`Names::Current`]; `constant` labels are on each of them.
     ///
     /// # Errors
     ///
     /// A label is not valid, or the registry has these series already.
     pub fn register(registry: &Registry, constant: &[(&str, &str)]) -> prometheus::Result<Self> {
-        let mut labels = SCOPE.labels();
-        for &(name, value) in constant {
-            labels.insert(name.to_owned(), value.to_owned());
-        }
-        let invocation = HistogramVec::new(
-            HistogramOpts::new(
-                "kn_serving_invocation_duration_seconds",
-                "The duration of task execution",
-            )
-            .const_labels(labels.clone())
-            .buckets(DURATION_BUCKETS.to_vec()),
-            &["http_response_status_code"],
-        )?;
-        let depth = IntGauge::with_opts(
-            Opts::new(
-                "kn_serving_queue_depth",
-                "Number of current requests in the queue",
-            )
-            .const_labels(labels),
-        )?;
-        registry.register(Box::new(invocation.clone()))?;
-        registry.register(Box::new(depth.clone()))?;
-        Ok(Self {
-            server: HttpSeries::register(registry, HTTP_SCOPE, Side::Server, constant)?,
-            client: HttpSeries::register(registry, HTTP_SCOPE, Side::Client, constant)?,
-            invocation,
-            depth,
-        })
+        Self::register_as(registry, Names::Current, constant)
     }
 
-    /// Counts one run of the container, waiting excluded.
-    pub(crate) fn invoked(&self, status: StatusCode, took: Duration) {
-        self.invocation
-            .with_label_values(&[status.as_str()])
-            .observe(took.as_secs_f64());
-    }
-}
-
-/// One request on its way, counted when this is dropped: an answer may end by its last byte, by
-/// breaking off, or because its caller is gone.
-#[derive(Debug)]
-pub(crate) struct Measured {
-    metrics: Metrics,
-    user_addr: SocketAddr,
-    /// Whether it is left out, being a probe; the exchange with the container is not.
-    probe: bool,
-    method: Method,
-    version: Version,
-    host: Option<HeaderValue>,
-    tag: RouteTag,
-    arrived: Instant,
-    request_bytes: u64,
-    /// What the caller was answered; `None` if it left before.
-    status: Option<StatusCode>,
-    /// Why the container did not answer, if it did not.
-    failed: Option<&'static str>,
-    /// Since when the container had it; `None` if it never got there.
-    invoked: Option<Instant>,
-    pub(crate) response_bytes: u64,
-    pub(crate) broken: bool,
-}
-
-/// The host that the caller had sent. An activator puts the pod's address in its place, which
-/// would make series of their own for each pod.
-fn host_asked_for(head: &Parts) -> Option<HeaderValue> {
-    let original = head.headers.get(header::ORIGINAL_HOST);
-    original
-        .filter(|host| !host.is_empty())
-        .cloned()
-        .or_else(|| headers::host(head))
-}
-
-impl Measured {
-    pub(crate) fn start(shared: &Shared, head: &Parts, body: &Incoming, arrived: Instant) -> Self {
-        Self {
-            metrics: shared.metrics.clone(),
-            user_addr: shared.user_addr,
-            probe: is_unmeasured(&head.headers),
-            method: head.method.clone(),
-            version: head.version,
-            host: host_asked_for(head),
-            tag: RouteTag::of(&head.headers),
-            arrived,
-            // Of a body without a length nobody counts the bytes.
-            request_bytes: body.size_hint().exact().unwrap_or(0),
-            status: None,
-            failed: None,
-            invoked: None,
-            response_bytes: 0,
-            broken: false,
-        }
-    }
-
-    /// It has its slot, and goes to the container.
-    pub(crate) fn enters(&mut self, now: Instant) {
-        self.invoked = Some(now);
-    }
-
-    /// The container's answer begins.
-    pub(crate) fn answered(&mut self, status: StatusCode) {
-        self.status = Some(status);
-    }
-
-    /// It is answered in the container's place.
-    pub(crate) fn refused(&mut self, status: StatusCode, reason: &'static str) {
-        self.status = Some(status);
-        self.failed = Some(reason);
-    }
-}
-
-impl Drop for Measured {
-    fn drop(&mut self) {
-        // A caller who left before there was an answer: 499 by custom, never seen outside.
-        let gone = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
-        let status = self.status.unwrap_or(gone);
-        let tag = [("kn_route_tag", self.tag.as_str())];
-        let further = if self.probe { &[][..] } else { &tag[..] };
-        let labels = |outcome, peer| HttpLabels {
-            method: &self.method,
-            outcome,
-            version: self.version,
-            scheme: Scheme::Http,
-            peer,
-            further,
+    /// Registers the series under these names; `constant` labels are on each of them.
+    ///
+    /// # Errors
+    ///
+    /// A label is not valid, or the registry has these series already.
+    pub fn register_as(
+        registry: &Registry,
+        names: Names,
+        constant: &[(&str, &str)],
+    ) -> prometheus::Result<Self> {
+        // The last place is that of the overflow.
+        let limit = MAX_LABEL_SETS - 1;
+        let (rows, depth) = match names {
+            Names::Current => {
+                let of_http = HTTP_SCOPE.with(constant);
+                let own = current::SCOPE.with(constant);
+                let families = current::Families::new(&own, &of_http)?;
+                let depth = Opts::new(
+                    "kn_serving_queue_depth",
+                    "Number of current requests in the queue",
+                );
+                let depth = depth.const_labels(own.into_iter().collect());
+                (Kept::Current(Rows::new(limit), Box::new(families)), depth)
+            }
+            Names::Classic => {
+                let constant = classic::constant(constant);
+                let families = classic::Families::new(&constant)?;
+                let depth = Opts::new("revision_queue_depth", "Requests inside and in line");
+                let depth = depth.const_labels(constant.into_iter().collect());
+                (Kept::Classic(Rows::new(limit), Box::new(families)), depth)
+            }
         };
-        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
-        if let Some(invoked) = self.invoked {
-            let took = invoked.elapsed();
-            let seen = Exchange {
-                duration: took,
-                request_bytes: self.request_bytes,
-                response_bytes: self.response_bytes,
-            };
-            let to = Peer::Addr(self.user_addr);
-            let outcome = match (self.failed, self.status) {
-                (Some(reason), _) => Outcome::Error(reason),
-                (None, Some(status)) => Outcome::Status(status),
-                (None, None) => Outcome::Error("canceled"),
-            };
-            let client = labels(outcome, to);
-            self.metrics.client.observe(client, seen);
-            if !self.probe {
-                let status = if self.broken {
-                    StatusCode::INTERNAL_SERVER_ERROR
-                } else {
-                    status
-                };
-                self.metrics.invoked(status, took);
+        let depth = IntGauge::with_opts(depth)?;
+        registry.register(Box::new(depth.clone()))?;
+        let metrics = Self {
+            shared: Arc::new(Shared { rows, depth }),
+        };
+        registry.register(Box::new(metrics.clone()))?;
+        Ok(metrics)
+    }
+
+    /// Sets the gauge of requests inside and in line.
+    pub(crate) fn tell_depth(&self, depth: usize) {
+        let depth = i64::try_from(depth).unwrap_or(i64::MAX);
+        self.shared.depth.set(depth);
+    }
+
+    /// Drops the series of a container that is gone, and keeps those that do not name it.
+    pub(crate) fn forget(&self, container: SocketAddr) {
+        let without = |filed: &Filed| Some(filed.without(container));
+        match &self.shared.rows {
+            Kept::Current(rows, _) => rows.refile(without),
+            Kept::Classic(rows, _) => rows.refile(without),
+        }
+    }
+
+    fn count(&self, labels: &Labels<'_>, seen: Seen) {
+        match &self.shared.rows {
+            Kept::Current(rows, _) => rows.count(labels, |figures| figures.count(seen)),
+            Kept::Classic(rows, _) => {
+                rows.count(&labels.classic(), |figures| figures.count(seen));
             }
         }
-        if !self.probe && !self.broken {
-            let seen = Exchange {
-                duration: self.arrived.elapsed(),
-                request_bytes: self.request_bytes,
-                response_bytes: self.response_bytes,
-            };
-            let server = labels(Outcome::Status(status), Peer::Host(host.unwrap_or("")));
-            self.metrics.server.observe(server, seen);
-        }
     }
 }
 
-/// `kn.route.tag` (spec/queue-proxy.md §3.2).
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum RouteTag {
-    Disabled,
-    Default,
-    Undefined,
-    Tag(HeaderValue),
-}
-
-impl RouteTag {
-    fn of(headers: &HeaderMap) -> Self {
-        let get = |name| headers.get(name).filter(|value| !value.is_empty());
-        let by_default = get(header::SERVING_DEFAULT_ROUTE);
-        match (get(header::SERVING_TAG), by_default) {
-            (None, None) => Self::Disabled,
-            (None, Some(_)) => Self::Default,
-            (Some(_), Some(by_default)) if by_default == "true" => Self::Undefined,
-            (Some(tag), _) => Self::Tag(tag.clone()),
+impl Collector for Metrics {
+    fn desc(&self) -> Vec<&Desc> {
+        match &self.shared.rows {
+            Kept::Current(_, families) => families.desc(),
+            Kept::Classic(_, families) => families.desc(),
         }
     }
 
-    fn as_str(&self) -> &str {
-        match self {
-            Self::Disabled => "kn:disabled",
-            Self::Default => "kn:default",
-            Self::Undefined => "kn:undefined",
-            Self::Tag(tag) => tag.to_str().unwrap_or("kn:undefined"),
+    fn collect(&self) -> Vec<MetricFamily> {
+        match &self.shared.rows {
+            Kept::Current(rows, families) => families.collect(&rows.sum()),
+            Kept::Classic(rows, families) => families.collect(&rows.sum()),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cases_49_and_50_route_tags() {
-        let table = [
-            ("", "", "kn:disabled"),
-            ("", "true", "kn:default"),
-            ("", "false", "kn:default"),
-            ("test-tag", "", "test-tag"),
-            ("test-tag", "true", "kn:undefined"),
-            ("x", "false", "x"),
-        ];
-        for (tag, by_default, want) in table {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::SERVING_TAG, HeaderValue::from_static(tag));
-            let by_default = HeaderValue::from_static(by_default);
-            headers.insert(header::SERVING_DEFAULT_ROUTE, by_default);
-            assert_eq!(RouteTag::of(&headers).as_str(), want);
-        }
-    }
-}
+mod tests;

@@ -1,28 +1,63 @@
-//! Whether the container is ready.
+//! Whether the containers are ready.
 //!
-//! Nothing is remembered but the successes in a row: each question runs the probe, unless a run
-//! is under way, whose answer is then shared (spec/queue-proxy.md §4.1).
+//! Nothing is remembered but the successes in a row: each question runs all probes, together,
+//! unless a run is under way, whose answer is then shared (spec/queue-proxy.md §4.1, §4.2).
+//! `watched.rs` is one probe; `pace.rs` the pauses between its attempts.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+mod pace;
+mod watched;
 
-use penstock_relay::probe::{self, Failure};
-use penstock_types::probe::{Check, Probe};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use penstock_runtime::seldom::Seldom;
+use penstock_types::probe::Probe;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::task::JoinSet;
 
-/// Limit of one attempt of an aggressive probe, and of all of them (spec/queue-proxy.md §4.3).
-const ATTEMPT_LIMIT: Duration = Duration::from_millis(100);
-const ROUND_LIMIT: Duration = Duration::from_secs(10);
-/// Shortest and longest pause between aggressive attempts. In between it is a tenth of the time
-/// already waited: a container is then noticed at most a tenth later than it could be. (The peer
-/// waits 50 ms each time.) The runtime's timer ticks in milliseconds and rounds the shortest up to
-/// the next.
-const PAUSE_MIN: Duration = Duration::from_micros(100);
-const PAUSE_MAX: Duration = Duration::from_millis(20);
+use watched::Watched;
 
-/// The container did not pass its probe.
+/// Which probes have to pass, and where it is told that one did not.
+#[derive(Clone)]
+pub struct Probes {
+    all: Vec<Probe>,
+    tell: Tell,
+}
+
+type Tell = Arc<dyn Fn(&str) + Send + Sync>;
+
+impl Probes {
+    /// Each of `all` has to pass; if there are none, the containers are always ready.
+    ///
+    /// A port that a probe does not name is that of the container which requests go to.
+    pub fn new(all: Vec<Probe>) -> Self {
+        Self {
+            all,
+            tell: Arc::new(|line| tracing::warn!("{line}")),
+        }
+    }
+
+    /// Failed probes are told to `tell`, one line without its end each, instead of the log.
+    #[must_use]
+    pub fn told(mut self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.tell = Arc::new(tell);
+        self
+    }
+}
+
+impl From<Probe> for Probes {
+    fn from(probe: Probe) -> Self {
+        Self::new(vec![probe])
+    }
+}
+
+impl fmt::Debug for Probes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.all.fmt(f)
+    }
+}
+
+/// A container did not pass its probe.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("probe failed {attempts} times: {last}")]
 pub struct NotReady {
@@ -34,45 +69,44 @@ pub struct NotReady {
 
 type Outcome = Result<(), NotReady>;
 
-/// The readiness probe of one container.
-#[derive(Debug)]
+/// The probes of one pod.
 pub(crate) struct Readiness {
-    probe: Probe,
-    port: u16,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// Successes in a row; only a failure takes them away.
-    successes: u32,
+    watched: Vec<Watched>,
+    tell: Tell,
     /// The run that is under way.
-    run: Option<watch::Receiver<Option<Outcome>>>,
+    run: Mutex<Option<watch::Receiver<Option<Outcome>>>>,
+    /// Single attempts that failed, as they are told: they come as often as somebody asks.
+    failures: Seldom,
 }
 
 impl Readiness {
-    pub(crate) fn new(probe: Probe, port: u16) -> Arc<Self> {
+    pub(crate) fn new(probes: Probes, own_port: u16) -> Arc<Self> {
+        let watched = probes.all.into_iter();
         Arc::new(Self {
-            probe,
-            port,
-            state: Mutex::default(),
+            watched: watched.map(|probe| Watched::new(probe, own_port)).collect(),
+            tell: probes.tell,
+            run: Mutex::default(),
+            failures: Seldom::default(),
         })
     }
 
-    /// Whether it is ready now. Shares a run that is under way.
+    /// Whether they are ready now. Shares a run that is under way.
     ///
     /// # Errors
     ///
-    /// [`NotReady`] with the last failure.
+    /// [`NotReady`] of the first that is not.
     pub(crate) async fn ask(self: &Arc<Self>) -> Outcome {
+        if self.watched.is_empty() {
+            return Ok(());
+        }
         loop {
             let (mut run, own) = {
-                let mut state = self.lock();
-                match &state.run {
+                let mut under_way = self.under_way();
+                match &*under_way {
                     Some(run) => (run.clone(), None),
                     None => {
                         let (tell, run) = watch::channel(None);
-                        state.run = Some(run.clone());
+                        *under_way = Some(run.clone());
                         (run, Some(tell))
                     }
                 }
@@ -81,8 +115,8 @@ impl Readiness {
                 // The run ends with the process at the latest; it outlives who asked for it.
                 let this = Arc::clone(self);
                 tokio::spawn(async move {
-                    let outcome = this.round().await;
-                    this.lock().run = None;
+                    let outcome = this.run().await;
+                    *this.under_way() = None;
                     tell.send_replace(Some(outcome));
                 });
             }
@@ -92,78 +126,71 @@ impl Readiness {
                 return outcome;
             }
             // The run was dropped with its runtime, or panicked: ask anew.
-            self.lock().run = None;
+            *self.under_way() = None;
         }
     }
 
-    async fn round(&self) -> Outcome {
-        match self.probe.period {
-            Some(_) => self
-                .attempt(self.probe.timeout)
-                .await
-                .map_err(|last| NotReady {
+    /// Asks all together, and waits for all.
+    async fn run(self: &Arc<Self>) -> Outcome {
+        let mut asked = JoinSet::new();
+        for index in 0..self.watched.len() {
+            let this = Arc::clone(self);
+            asked.spawn(async move {
+                let outcome = this.watched[index].ask().await;
+                outcome.map_err(|failure| this.failed(index, failure))
+            });
+        }
+        let mut outcome = Ok(());
+        while let Some(one) = asked.join_next().await {
+            let one = one.unwrap_or_else(|broken| {
+                Err(NotReady {
                     attempts: 1,
-                    last: last.to_string(),
-                }),
-            None => self.aggressive(Some(ROUND_LIMIT)).await,
-        }
-    }
-
-    /// Attempts until it is ready, however long that takes. For whoever starts the container
-    /// and wants to know the moment it accepts.
-    pub(crate) async fn until_ready(&self) {
-        // Without a limit it ends only in success.
-        let _ = self.aggressive(None).await;
-    }
-
-    async fn aggressive(&self, limit: Option<Duration>) -> Outcome {
-        let start = Instant::now();
-        let attempt_limit = if self.probe.period.is_some() {
-            self.probe.timeout
-        } else {
-            ATTEMPT_LIMIT
-        };
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let failure = match self.attempt(attempt_limit).await {
-                Ok(()) if self.lock().successes >= self.probe.success_threshold => return Ok(()),
-                Ok(()) => None,
-                Err(failure) => Some(failure),
-            };
-            let waited = start.elapsed();
-            if let Some(limit) = limit
-                && waited >= limit
-            {
-                let last = failure.map_or_else(
-                    || "too few successes in a row".to_owned(),
-                    |failure| failure.to_string(),
-                );
-                tracing::warn!("aggressive probe error (failed {attempts} times): {last}");
-                return Err(NotReady { attempts, last });
-            }
-            sleep((waited / 10).clamp(PAUSE_MIN, PAUSE_MAX)).await;
-        }
-    }
-
-    async fn attempt(&self, limit: Duration) -> Result<(), Failure> {
-        let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        // A container without a declared probe and one whose command only a kubelet can run are
-        // ready once they accept (spec/queue-proxy.md §4.2).
-        let check = match &self.probe.check {
-            Check::Exec { .. } => &Check::Tcp { port: None },
-            check => check,
-        };
-        let outcome = probe::attempt(check, host, self.port, limit).await;
-        let mut state = self.lock();
-        match outcome {
-            Ok(()) => state.successes = state.successes.saturating_add(1),
-            Err(_) => state.successes = 0,
+                    last: broken.to_string(),
+                })
+            });
+            outcome = outcome.and(one);
         }
         outcome
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Tells of a failed probe, and says which it was if there are several.
+    fn failed(&self, index: usize, mut failure: NotReady) -> NotReady {
+        let count = self.watched.len();
+        if count > 1 {
+            failure.last = format!("probe {} of {count}: {}", index + 1, failure.last);
+        }
+        let NotReady { attempts, last } = &failure;
+        if self.watched[index].is_aggressive() {
+            (self.tell)(&format!(
+                "aggressive probe error (failed {attempts} times): {last}"
+            ));
+        } else if let Some(unsaid) = self.failures.may_say() {
+            match unsaid {
+                0 => (self.tell)(&format!("probe error: {last}")),
+                _ => (self.tell)(&format!("probe error: {last} ({unsaid} more untold)")),
+            }
+        }
+        failure
+    }
+
+    /// Returns once they have passed, however long that takes. For whoever starts the containers
+    /// and wants to know the moment they accept.
+    pub(crate) async fn until_ready(&self) {
+        for watched in &self.watched {
+            watched.until_ready().await;
+        }
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, Option<watch::Receiver<Option<Outcome>>>> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.watched).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use http::header::HeaderValue;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use penstock_gate::{Gate, Slot};
 use penstock_relay::body::{Body, BodyError, Guard, Relayed};
@@ -32,9 +32,12 @@ use tokio::time::Instant;
 
 use crate::bind::WAITING_PER_SLOT;
 use crate::drain::Drain;
+use crate::kubelet::Kubelet;
 use crate::metrics::{Measured, Metrics};
 use crate::readiness::Readiness;
-use crate::refusal::RequestError;
+use crate::refusal::{self, PassedLimit, RequestError};
+use crate::request_log::RequestLines;
+use crate::stats::{Cell, Counted, Kind, Stats};
 use crate::{forwarded, gate_probe};
 
 /// What all workers of one queue-proxy share.
@@ -46,6 +49,13 @@ pub(crate) struct Shared {
     pub(crate) gate: Arc<Gate<()>>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Metrics,
+    pub(crate) stats: Stats,
+    /// Whose probes need no slot.
+    pub(crate) kubelet: Kubelet,
+    /// Whether callers are told what exactly went wrong.
+    pub(crate) detail: bool,
+    /// Lines about requests, if there are to be any.
+    pub(crate) lines: Option<Arc<RequestLines>>,
     /// Failed requests, as they are told.
     pub(crate) failures: Seldom,
     pub(crate) drain: Drain,
@@ -56,6 +66,7 @@ pub(crate) struct Shared {
 pub(crate) struct App {
     pub(crate) shared: Arc<Shared>,
     pub(crate) relay: Relay,
+    pub(crate) cell: Arc<Cell>,
 }
 
 impl Answer for App {
@@ -71,27 +82,47 @@ impl Answer for App {
             return Response::new(Body::text("")); // asks this server, not the container (§2)
         }
         if let Some(probe) = gate_probe::probe_of(request.headers()) {
+            let lines = shared.lines.as_ref();
+            let logged = lines.and_then(|lines| lines.remember_probe(request, &caller)); // 2
             let draining = shared.drain.has_begun();
-            return gate_probe::answer(probe, draining, &shared.readiness).await; // 3
+            let answer = gate_probe::answer(probe, draining, &shared.readiness).await;
+            let answer = refusal::own(answer); // 3
+            if let Some(logged) = logged {
+                logged.answered(&answer);
+            }
+            return answer;
         }
         shared.drain.request_came();
         let limits = Limits::start(shared.timeouts); // 7
-        let (head, body) = request.into_parts();
-        let mut measured = Measured::start(shared, &head, &body, limits.arrived()); // 1
-        match self.serve(head, body, limits, &caller, &mut measured).await {
-            Ok(Served { answer, slot }) => {
+        let (mut head, body) = request.into_parts();
+        let bypass = shared.kubelet.probes(&mut head.headers, caller.addr().ip());
+        let mut measured = Measured::start(shared, &head, &body, &caller, limits.arrived()); // 1, 2
+        let served = self.serve(head, body, bypass, limits, &caller, &mut measured);
+        match served.await {
+            Ok(Served {
+                answer,
+                slot,
+                mut counted,
+            }) => {
                 measured.answered(answer.status());
+                if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    counted.upgraded();
+                }
                 let inside = Inside {
+                    app: Arc::clone(&self),
                     measured,
                     _slot: slot,
+                    _counted: counted,
                 };
                 self.relay.hand_on(answer, &limits, inside)
             }
             Err(error) => {
                 let (status, reason) = error.verdict();
-                measured.refused(status, reason);
                 self.tell(&error);
-                error.answer()
+                let answer = error.answer(shared.detail);
+                let size = answer.body().size_hint().exact();
+                measured.refused(status, reason, size.unwrap_or(0));
+                answer
             }
         }
     }
@@ -101,6 +132,7 @@ impl Answer for App {
 struct Served {
     answer: Response<Relayed>,
     slot: Option<Slot<()>>,
+    counted: Counted,
 }
 
 impl App {
@@ -108,6 +140,7 @@ impl App {
         &self,
         mut head: Parts,
         body: Incoming,
+        bypass: bool,
         limits: Limits,
         caller: &Arc<Caller>,
         measured: &mut Measured,
@@ -116,41 +149,67 @@ impl App {
             return Err(RequestError::NoHost); // 400
         }
         forwarded::add(&mut head.headers); // 8
-        let host = restore_host(&mut head, self.shared.user_addr); // 9
+        let kind = Kind {
+            told: !bypass,
+            proxied: is_proxied(&head),
+            short: head.version < Version::HTTP_2,
+        };
+        let counted = self.cell.enter(kind, limits.arrived()); // 9
+        if limits.answer_due() <= limits.arrived() {
+            // A limit of 0: even the quickest answer is too late.
+            return Err(self.too_late()); // 504
+        }
+        let host = host(&mut head, bypass, self.shared.user_addr);
+        measured.has_headers(&head.headers);
         headers::remove_routing(&mut head.headers);
-        let bypass = is_kubelet_probe(&head);
         let outgoing = Outgoing::prepare(head, caller);
         let inside = pin!(async {
             let slot = if bypass {
                 None // a probe of the kubelet (§3.5)
             } else {
-                Some(self.admit(!body.is_end_stream(), caller).await?) // 503 the line is full
+                Some(self.admit(!body.is_end_stream(), caller, measured).await?) // 503 the line is full
             };
-            measured.enters(Instant::now());
+            measured.enters();
             let body = RequestBody::once(body);
             let relay = &self.relay;
             let mut answer = relay
                 .forward(self.shared.user_addr, &host, &outgoing, body, caller)
                 .await?; // 502
             disown(answer.headers_mut());
-            Ok(Served { answer, slot })
+            Ok((answer, slot))
         });
-        limits
+        let (answer, slot) = limits
             .answer_within(inside)
             .await
-            .unwrap_or(Err(RequestError::TimedOut)) // 504
+            .unwrap_or_else(|_late| Err(self.too_late()))?; // 504
+        Ok(Served {
+            answer,
+            slot,
+            counted,
+        })
+    }
+
+    fn too_late(&self) -> RequestError {
+        RequestError::TimedOut(PassedLimit::before_the_answer(self.shared.timeouts))
     }
 
     /// A slot, in order of arrival. `has_body`: of a caller whose body nobody reads yet it is
     /// watched whether it leaves the line.
-    async fn admit(&self, has_body: bool, caller: &Caller) -> Result<Slot<()>, RequestError> {
+    async fn admit(
+        &self,
+        has_body: bool,
+        caller: &Caller,
+        measured: &mut Measured,
+    ) -> Result<Slot<()>, RequestError> {
         let gate = &self.shared.gate;
         let slot = match gate.try_admit() {
             Some(slot) => slot,
             None => {
                 self.tell_depth(1);
                 let _noticing = has_body.then(|| caller.notice_leaving());
-                gate.admit().await?
+                let slot = gate.admit().await?;
+                measured.waited(Instant::now());
+                slot
             }
         };
         self.tell_depth(0);
@@ -168,7 +227,7 @@ impl App {
         if let Slots::Limited(limit) = slots {
             let most = (limit.get() as usize).saturating_mul(1 + WAITING_PER_SLOT);
             let depth = (gate.waiting() + gate.in_flight() + more).min(most);
-            metrics.depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
+            metrics.tell_depth(depth);
         }
     }
 }
@@ -182,15 +241,19 @@ fn disown(answer: &mut HeaderMap) {
     }
 }
 
-fn is_kubelet_probe(head: &Parts) -> bool {
-    head.headers
-        .get(header::KUBELET_PROBE)
-        .is_some_and(|value| !value.is_empty())
+/// Whether an activator has forwarded it, and has counted it, too.
+fn is_proxied(head: &Parts) -> bool {
+    let by = head.headers.get(header::PROXY_REQUEST);
+    by.is_some_and(|by| by == "activator")
 }
 
-/// The host that the caller had sent, where an activator has changed it.
-fn restore_host(head: &mut Parts, user_addr: SocketAddr) -> HeaderValue {
-    let original = head.headers.remove(header::ORIGINAL_HOST);
+/// The host that the caller had sent, where an activator has changed it. A probe's stays.
+fn host(head: &mut Parts, probe: bool, user_addr: SocketAddr) -> HeaderValue {
+    let original = if probe {
+        None
+    } else {
+        head.headers.remove(header::ORIGINAL_HOST)
+    };
     original
         .filter(|host| !host.is_empty())
         .or_else(|| headers::host(head))
@@ -202,18 +265,20 @@ impl App {
     /// What the container did wrong goes to the log, not once for each request; the caller reads
     /// only that it did.
     fn tell(&self, error: &RequestError) {
-        let seldom = &self.shared.failures;
         match error {
-            RequestError::Upstream(_) | RequestError::TimedOut => {
-                if let Some(unsaid) = seldom.may_say() {
-                    let why: &dyn std::error::Error = match error {
-                        RequestError::Upstream(source) => source,
-                        other => other,
-                    };
-                    tracing::warn!(unsaid, "a request got no answer: {why}");
+            RequestError::Upstream(why) => {
+                if let Some(unsaid) = self.shared.failures.may_say() {
+                    tracing::error!(unsaid, "a request got no answer: {why}");
                 }
             }
+            RequestError::TimedOut(passed) => self.warn_of(*passed),
             RequestError::Full(_) | RequestError::NoHost => tracing::debug!("{error}"),
+        }
+    }
+
+    fn warn_of(&self, passed: PassedLimit) {
+        if let Some(unsaid) = self.shared.failures.may_say() {
+            tracing::warn!(unsaid, "{passed}");
         }
     }
 }
@@ -221,8 +286,10 @@ impl App {
 /// A request that the container has answered, to the last byte of the answer.
 #[derive(Debug)]
 pub(crate) struct Inside {
+    app: Arc<App>,
     measured: Measured,
     _slot: Option<Slot<()>>,
+    _counted: Counted,
 }
 
 impl Guard for Inside {
@@ -232,6 +299,15 @@ impl Guard for Inside {
 
     fn broke(&mut self, error: &BodyError) {
         self.measured.broken = true;
-        tracing::debug!("an answer broke off: {error}");
+        let Timeouts { whole, idle, .. } = self.app.shared.timeouts;
+        let passed = match error {
+            BodyError::Whole => Some(PassedLimit::Whole(whole)),
+            BodyError::Idle => idle.map(PassedLimit::Idle),
+            BodyError::Upstream(_) => None,
+        };
+        match passed {
+            Some(passed) => self.app.warn_of(passed),
+            None => tracing::debug!("an answer broke off: {error}"),
+        }
     }
 }

@@ -11,8 +11,12 @@ use crate::world::{Container, Proxy, before, has_line, nobody};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
-/// Asks once, and expects a 502 that gives nothing of the pod away.
-async fn is_502(proxy: &Proxy, reason: &str, case: &str) {
+const REFUSED: &str = "connection_refused";
+const CLOSED: &str = "connection_terminated";
+const BROKEN: &str = "http_protocol_error";
+
+/// Asks once, and expects a 502 for one of these reasons that gives nothing of the pod away.
+async fn is_502(proxy: &Proxy, reasons: &[&str], case: &str) {
     let mut client = Client::http1(proxy.addr()).await;
     let answer = client.get("a", "/").await.unwrap();
     assert_eq!(
@@ -20,11 +24,9 @@ async fn is_502(proxy: &Proxy, reason: &str, case: &str) {
         (502, "the container did not answer\n".to_owned()),
         "{case}"
     );
-    assert_eq!(
-        answer.headers["proxy-status"],
-        format!("penstock-queue-proxy; error={reason}").as_str(),
-        "{case}"
-    );
+    let said = answer.headers["proxy-status"].to_str().unwrap();
+    let reason = said.strip_prefix("penstock-queue-proxy; error=").unwrap();
+    assert!(reasons.contains(&reason), "{case}: {said}");
     assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8");
 }
 
@@ -32,50 +34,47 @@ async fn is_502(proxy: &Proxy, reason: &str, case: &str) {
 async fn case_104_whatever_fails_before_the_answer_is_502() {
     let proxy = before(nobody().await).slots(1).start();
     for _ in 0..2 {
-        is_502(&proxy, "connection_refused", "nobody listens").await;
+        is_502(&proxy, &[REFUSED], "nobody listens").await;
     }
     proxy.end().await;
-    let table = [
-        ("closes at once", vec![], "connection_terminated"),
-        (
-            "closes after the request",
-            vec![Turn::close("")],
-            "connection_terminated",
-        ),
+    let table: [(_, _, &[&str]); 7] = [
+        // Before anything was written to it, or behind that.
+        ("closes at once", vec![], &[REFUSED, CLOSED]),
+        ("closes after the request", vec![Turn::close("")], &[CLOSED]),
         (
             "closes in the middle of the head",
             vec![Turn::close("HTTP/1.1 200 OK\r\ncont")],
-            "connection_terminated",
+            &[CLOSED],
         ),
         (
             "closes after an interim answer",
             vec![Turn::close("HTTP/1.1 103 Early Hints\r\n\r\n")],
-            "connection_terminated",
+            &[CLOSED],
         ),
         (
             "is no HTTP",
             vec![Turn::close("\x01\x02 this is not HTTP\r\n\r\n")],
-            "http_protocol_error",
+            &[BROKEN],
         ),
         (
             "has two lengths",
             vec![Turn::close(
                 "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok!",
             )],
-            "http_protocol_error",
+            &[BROKEN],
         ),
         (
             "speaks another version",
             vec![Turn::close("HTTP/9.9 200 OK\r\n\r\n")],
-            "http_protocol_error",
+            &[BROKEN],
         ),
     ];
-    for (case, turns, reason) in table {
+    for (case, turns, reasons) in table {
         let raw = RawWorkload::start(turns).await;
         let proxy = before(raw.addr()).slots(1).start();
         // Each time, and the slot is free each time.
         for _ in 0..2 {
-            is_502(&proxy, reason, case).await;
+            is_502(&proxy, reasons, case).await;
         }
         proxy.end().await;
     }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use penstock_queue_proxy::Probes;
 use penstock_testkit::client::{Client, RawClient, RawResponse};
 use penstock_testkit::workload::{RawWorkload, Seen, Turn, Workload};
-use penstock_types::probe::{Check, Probe};
+use penstock_types::probe::{Check, HttpGet, Probe};
 
-use crate::world::{Container, NEVER, Proxy, before, nobody};
+use crate::world::{Container, NEVER, Proxy, SOON, before, nobody};
 
 async fn ask(proxy: &Proxy, request: &str) -> RawResponse {
     let mut client = RawClient::connect(proxy.addr()).await;
@@ -23,12 +24,11 @@ fn text(answer: &RawResponse) -> (u16, &str) {
 
 fn http(path: &str) -> Probe {
     Probe {
-        check: Check::Http {
-            port: None,
+        check: Check::Http(HttpGet {
             path: path.to_owned(),
-            tls: false,
             headers: vec![("X-Probe".to_owned(), "mine".to_owned())],
-        },
+            ..HttpGet::default()
+        }),
         ..Probe::tcp_default()
     }
 }
@@ -218,6 +218,95 @@ async fn case_69_questions_asked_together_share_one_attempt() {
     };
     let (again, ()) = tokio::join!(proxy.running.probe(), later);
     assert!(again.is_err());
+}
+
+/// A probe that is tried once for each question.
+fn once(probe: Probe) -> Probe {
+    Probe {
+        period: Some(Duration::from_secs(1)),
+        ..probe
+    }
+}
+
+#[tokio::test]
+async fn case_68_a_container_is_ready_by_its_status_unless_it_keeps_its_prober_waiting() {
+    let table = [(200, true), (400, false)];
+    for (status, ready) in table {
+        let container = Container::listen().await;
+        let proxy = before(container.addr()).readiness(once(http("/"))).start();
+        let statuses = [status];
+        let answered = answer_attempts(&container, &statuses);
+        let (outcome, ()) = tokio::join!(proxy.running.probe(), answered);
+        assert_eq!(outcome.is_ok(), ready, "{status}");
+    }
+    let proxy = before(nobody().await).readiness(once(http("/"))).start();
+    assert!(proxy.running.probe().await.is_err());
+    // It accepts, and says nothing.
+    let container = Container::listen().await;
+    let impatient = Probe {
+        timeout: SOON,
+        ..once(http("/"))
+    };
+    let proxy = before(container.addr()).readiness(impatient).start();
+    let failure = proxy.running.probe().await.unwrap_err();
+    assert_eq!(failure.last, "no answer within 150ms");
+}
+
+#[tokio::test]
+async fn case_70_of_two_containers_both_have_to_pass() {
+    for (statuses, ready) in [([200, 200], true), ([500, 200], false), ([200, 500], false)] {
+        let containers = [Container::listen().await, Container::listen().await];
+        let probe = |container: &Container| {
+            once(Probe {
+                check: Check::Http(HttpGet {
+                    port: Some(container.addr().port()),
+                    ..HttpGet::default()
+                }),
+                ..Probe::tcp_default()
+            })
+        };
+        let probes = Probes::new(containers.iter().map(probe).collect());
+        let proxy = before(nobody().await).readiness(probes).start();
+        // Both are asked, whatever the first one says.
+        let (outcome, (), ()) = tokio::join!(
+            proxy.running.probe(),
+            answer_attempts(&containers[0], &statuses[..1]),
+            answer_attempts(&containers[1], &statuses[1..]),
+        );
+        assert_eq!(outcome.is_ok(), ready, "{statuses:?}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_prober_that_leaves_does_not_end_the_attempts() {
+    let container = Container::listen().await;
+    let proxy = before(container.addr()).readiness(http("/")).start();
+    let mut leaving = RawClient::connect(proxy.addr()).await;
+    let request = "GET / HTTP/1.1\nHost: a\nUser-Agent: kube-probe/1\nK-Network-Probe: queue\n\n";
+    leaving.send(request.replace('\n', "\r\n")).await;
+    let mut first = container.accept().await;
+    drop(leaving);
+    first.head().await;
+    first
+        .write("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n")
+        .await;
+    // Nobody asks any more, yet it is tried again.
+    answer_attempts(&container, &[503, 200]).await;
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn a_waiting_probe_is_answered_once_the_container_listens_and_passes() {
+    let addr = nobody().await;
+    let proxy = before(addr).readiness(http("/")).start();
+    let request = "GET / HTTP/1.1\nHost: a\nUser-Agent: kube-probe/1\nK-Network-Probe: queue\n\n";
+    let container = async {
+        let container = Container::listen_at(addr).await;
+        answer_attempts(&container, &[503, 503, 200]).await;
+    };
+    let (answer, ()) = tokio::join!(ask(&proxy, request), container);
+    assert_eq!(text(&answer), (200, "queue"));
+    proxy.end().await;
 }
 
 /// Answers each attempt with the next of `statuses`, and says how many attempts were ready.

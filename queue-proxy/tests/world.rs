@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use penstock_queue_proxy::{Config, Metrics, QueueProxy, Running};
+use penstock_queue_proxy::{Choices, Config, Metrics, Probes, QueueProxy, Running};
 use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
 use penstock_runtime::metrics::Gather;
@@ -24,6 +24,7 @@ pub(crate) const LATER: Duration = Duration::from_millis(1500);
 /// What a queue-proxy is made of.
 pub(crate) struct Make {
     config: Config,
+    choices: Choices,
     workers: usize,
 }
 
@@ -37,8 +38,9 @@ pub(crate) fn before(user_addr: SocketAddr) -> Make {
                 response_start: None,
                 idle: None,
             },
-            readiness: Probe::tcp_default(),
+            readiness: Probe::tcp_default().into(),
         },
+        choices: Choices::default(),
         workers: 1,
     }
 }
@@ -64,8 +66,13 @@ impl Make {
         self
     }
 
-    pub(crate) fn readiness(mut self, probe: Probe) -> Self {
-        self.config.readiness = probe;
+    pub(crate) fn readiness(mut self, probes: impl Into<Probes>) -> Self {
+        self.config.readiness = probes.into();
+        self
+    }
+
+    pub(crate) fn choices(mut self, choices: Choices) -> Self {
+        self.choices = choices;
         self
     }
 
@@ -79,7 +86,7 @@ impl Make {
         let registry = Registry::new();
         let metrics = Metrics::register(&registry, &[]).unwrap();
         let bound = QueueProxy::bind((Ipv4Addr::LOCALHOST, 0).into(), self.config).unwrap();
-        let running = bound.start(&workers, metrics).unwrap();
+        let running = bound.with(self.choices).start(&workers, metrics).unwrap();
         Proxy {
             running,
             registry,

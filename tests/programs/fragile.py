@@ -1,6 +1,7 @@
 """A server whose health is decided by files in its working directory.
 
-GET /crash   ends the process once `crash` is there, without an answer
+GET /crash   writes a file `inside-...`, and ends the process once `crash` is there, without an
+             answer
 GET /wait    200 once `go` is there, and not before
 GET /ready   200 once `ready` is there, 503 before
 GET /alive   500 once `sick` is there, 200 before
@@ -8,6 +9,7 @@ GET /        which process this is
 """
 
 import os
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -17,11 +19,16 @@ def until(name):
         time.sleep(0.01)
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 100
+
+
 class Fragile(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
         if self.path == "/crash":
+            open(f"inside-{threading.get_ident()}", "w").close()
             until("crash")
             os.remove("crash")
             os._exit(1)
@@ -48,4 +55,4 @@ class Fragile(BaseHTTPRequestHandler):
 if os.path.exists("sick"):
     os.remove("sick")
 print("serving", flush=True)
-ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Fragile).serve_forever()
+Server(("127.0.0.1", int(os.environ["PORT"])), Fragile).serve_forever()

@@ -31,7 +31,7 @@ impl QueueProxied {
             user_addr,
             slots: Slots::from_concurrency(100),
             timeouts: Timeouts::default(),
-            readiness: Probe::tcp_default(),
+            readiness: Probe::tcp_default().into(),
         };
         let workers = Workers::start(NonZeroUsize::MIN).unwrap();
         let bound = QueueProxy::bind(([127, 0, 0, 1], 0).into(), config).unwrap();

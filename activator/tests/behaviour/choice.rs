@@ -113,13 +113,22 @@ async fn a_pod_that_leaves_keeps_no_idle_connection_of_ours() {
 }
 
 #[tokio::test]
-async fn a_removed_revision_is_404_for_newcomers_and_what_runs_there_ends_well() {
+async fn case_64_a_removed_revision_is_404_for_newcomers_lets_waiting_ones_go_and_ends_well() {
     let one = Workload::start().await;
-    let stage = Stage::new([hello().pod(one.addr()).build()]);
+    let stage = Stage::new([hello().concurrency(1).pod(one.addr()).build()]);
     let running = stage.getting("/hold");
     within(one.until_inside(1)).await;
+    let waiting = [stage.getting("/"), stage.getting("/")];
+    stage.until_load(2, 1).await;
     stage.cluster.remove(&hello_id());
-    crate::stage::until(|| stage.load().is_none()).await;
+    for answer in waiting {
+        let answer = within(answer).await.unwrap();
+        assert_eq!(answer.brief(), (500, String::new()));
+        assert_eq!(
+            answer.headers["proxy-status"],
+            "penstock-activator; error=destination_unavailable"
+        );
+    }
     assert_eq!(stage.get("/").await.status, 404);
     one.release(1);
     assert_eq!(within(running).await.unwrap().status, 200);

@@ -9,15 +9,18 @@
     reason = "a test whose world fails has failed"
 )]
 
+mod asked;
 mod chain;
 mod choice;
 mod cold_start;
 mod demand;
 mod drain;
+mod dying_pods;
 mod failing_pods;
 mod forwarding;
 mod metrics;
 mod probes;
+mod refusals;
 mod routing;
 mod stage;
 mod timeouts;

@@ -21,9 +21,13 @@
 
 #![forbid(unsafe_code)]
 
+mod heard;
 mod metrics;
 mod policy;
 mod run;
+mod scaler;
+mod server;
+mod sources;
 mod state;
 mod watched;
 
@@ -31,9 +35,8 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_cluster::Cluster;
+use penstock_cluster::{Cluster, Leases};
 use penstock_scaling::config::Config;
-use penstock_types::demand::Demand;
 use prometheus::Registry;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -41,8 +44,12 @@ use tokio_util::sync::CancellationToken;
 
 use metrics::Metrics;
 use run::Run;
+use server::Route;
 
-pub use policy::PolicyKind;
+pub use heard::Batch;
+pub use policy::{PolicyKind, Verdict};
+pub use scaler::Scaler;
+pub use server::{Peers, Serving, StatServer};
 pub use state::{Decided, Handle, KEPT, RevisionState};
 
 /// Time between two ticks (spec/autoscaler.md §10).
@@ -55,6 +62,8 @@ pub struct Autoscaler {
     policy: PolicyKind,
     metrics: Metrics,
     handle: Handle,
+    scraping: bool,
+    leases: Option<watch::Receiver<Arc<Leases>>>,
 }
 
 impl Autoscaler {
@@ -76,7 +85,23 @@ impl Autoscaler {
             policy,
             metrics: Metrics::register(registry)?,
             handle: Handle::default(),
+            scraping: false,
+            leases: None,
         })
+    }
+
+    /// Pods are asked for their figures as well, and missing ones are not taken for zeros.
+    #[must_use]
+    pub fn with_scraping(mut self) -> Self {
+        self.scraping = true;
+        self
+    }
+
+    /// Looks after the revisions whose buckets are held here, and after no others.
+    #[must_use]
+    pub fn with_leases(mut self, leases: watch::Receiver<Arc<Leases>>) -> Self {
+        self.leases = Some(leases);
+        self
     }
 
     /// Reads the state of the loop while it runs, for `/state`.
@@ -87,25 +112,30 @@ impl Autoscaler {
     /// Scales until `stop`, or until the cluster is gone. Each message of `demand` is either
     /// the whole table of the source (once a second, also when it is empty) or the first words
     /// of revisions that it did not track.
-    pub async fn run(self, demand: mpsc::Receiver<Vec<Demand>>, stop: CancellationToken) {
+    ///
+    /// A source that is not in this process speaks through a [`StatServer`].
+    pub async fn run<B: Into<Batch>>(self, demand: mpsc::Receiver<B>, stop: CancellationToken) {
         let Self {
             cluster,
             mut config,
             policy,
             metrics,
             handle,
+            scraping,
+            mut leases,
         } = self;
         let mut demand = Some(demand);
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let first = Arc::clone(&config.borrow_and_update());
-        let mut run = Run::new(cluster, first, policy, metrics, handle);
+        let route = leases.clone().map(Route::new);
+        let mut run = Run::new(cluster, first, policy, metrics, handle, scraping, route);
         let mut configured = true;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 batch = next(&mut demand) => match batch {
-                    Some(batch) => run.hear(&batch),
+                    Some(batch) => run.hear(batch.into()),
                     // No source any more: nothing is known from now on.
                     None => demand = None,
                 },
@@ -118,6 +148,7 @@ impl Autoscaler {
                     Ok(()) => run.see(),
                     Err(_) => return,
                 },
+                Ok(()) = next_leases(&mut leases) => run.see(),
                 changed = config.changed(), if configured => {
                     configured = changed.is_ok();
                     let config = Arc::clone(&config.borrow_and_update());
@@ -131,9 +162,19 @@ impl Autoscaler {
 }
 
 /// The next batch; never, once there is no source any more.
-async fn next(demand: &mut Option<mpsc::Receiver<Vec<Demand>>>) -> Option<Vec<Demand>> {
+async fn next<B>(demand: &mut Option<mpsc::Receiver<B>>) -> Option<B> {
     match demand {
         Some(demand) => demand.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next leases; never, where there are none.
+async fn next_leases(
+    leases: &mut Option<watch::Receiver<Arc<Leases>>>,
+) -> Result<(), watch::error::RecvError> {
+    match leases {
+        Some(leases) => leases.changed().await,
         None => std::future::pending().await,
     }
 }

@@ -40,8 +40,9 @@ pub(crate) enum Policy {
 
 /// A number of pods, and why. The words are put together only when somebody reads them.
 #[derive(Debug)]
-pub(crate) struct Verdict {
-    pub(crate) pods: u32,
+pub struct Verdict {
+    /// Pods wanted, within all bounds.
+    pub pods: u32,
     pub(crate) mode: &'static str,
     pub(crate) figure: f64,
     pub(crate) target: f64,
@@ -57,7 +58,7 @@ pub(crate) enum Why {
 
 impl Verdict {
     /// Which figure against which target, and what bounded it.
-    pub(crate) fn words(&self) -> String {
+    pub fn words(&self) -> String {
         match &self.why {
             Why::Knative(why) => why.to_string(),
             Why::Demand(decision) => decision.to_string(),
@@ -119,6 +120,15 @@ impl Policy {
         match self {
             Self::Knative(knative) => knative.set_spec(spec, now),
             Self::Demand(decider) => decider.set_spec(spec, slots),
+        }
+    }
+
+    /// Whether pods are asked for their figures.
+    pub(crate) fn set_scraped(&mut self, scraped: bool) {
+        match self {
+            Self::Knative(knative) => knative.set_scraped(scraped),
+            // It tells missing words from zeros by itself.
+            Self::Demand(_) => {}
         }
     }
 

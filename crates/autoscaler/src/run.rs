@@ -5,22 +5,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use penstock_cluster::{Cluster, ScaleError, Snapshot};
+use penstock_cluster::{Cluster, Holder, ScaleError, Snapshot};
 use penstock_scaling::config::Config;
 use penstock_types::RevisionId;
-use penstock_types::demand::Demand;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::heard::{Batch, Connection, Heard, Words};
 use crate::metrics::Metrics;
 use crate::policy::PolicyKind;
+use crate::server::Route;
 use crate::state::Handle;
 use crate::watched::{Change, Watched};
-
-/// Time for which a revision has to be missing from the tables of a source that speaks, before
-/// it counts as without load: a table may have been made just before its first request.
-const ABSENCE: Duration = Duration::from_secs(3);
 
 /// The time of day, read once and then counted on: it never steps back.
 struct Clock {
@@ -59,6 +56,11 @@ pub(crate) struct Run {
     births: u64,
     /// When a table was last heard.
     table: Option<Duration>,
+    /// The same for each source that is still there.
+    tables: HashMap<Connection, Duration>,
+    scraping: bool,
+    /// Whose a revision is, where there are other autoscalers.
+    route: Option<Route>,
     /// Changes that were carried out but not told yet.
     untold: Vec<(RevisionId, Change)>,
 }
@@ -92,6 +94,8 @@ impl Run {
         policy: PolicyKind,
         metrics: Metrics,
         handle: Handle,
+        scraping: bool,
+        route: Option<Route>,
     ) -> Self {
         let mut snapshots = cluster.snapshot();
         snapshots.mark_changed();
@@ -107,25 +111,50 @@ impl Run {
             calls: JoinSet::new(),
             births: 0,
             table: None,
+            tables: HashMap::new(),
+            scraping,
+            route,
             untold: Vec::new(),
         }
     }
 
-    /// Takes reports, and decides on those that cannot wait.
-    pub(crate) fn hear(&mut self, batch: &[Demand]) {
-        // A first word may overtake the snapshot that its source had already seen.
-        if self.snapshots.has_changed().unwrap_or(false) {
+    /// Takes what is said, and decides on what cannot wait.
+    pub(crate) fn hear(&mut self, batch: Batch) {
+        // A first word may overtake the snapshot, or the lease, that its source had already seen.
+        let leases = self.route.as_mut().is_some_and(Route::has_changed);
+        if leases || self.snapshots.has_changed().unwrap_or(false) {
             self.see();
         }
         let now = self.clock.now();
-        if batch.is_empty() || batch.iter().any(|report| !report.first) {
+        match batch.0 {
+            Heard::Words(said) => self.hear_words(&said, now),
+            Heard::Ended(connection) => {
+                self.tables.remove(&connection);
+                for tracked in self.revisions.values_mut() {
+                    tracked.watched.orphan(connection);
+                }
+            }
+            Heard::Scraped(id, report) => {
+                if let Some(tracked) = self.revisions.get_mut(&id)
+                    && tracked.watched.scraped(report.as_ref(), now)
+                {
+                    self.decide(&id, now);
+                }
+            }
+        }
+    }
+
+    fn hear_words(&mut self, said: &Words, now: Duration) {
+        if said.whole {
+            self.tables.insert(said.connection, now);
             self.table = Some(now);
         }
-        for report in batch {
-            if let Some(tracked) = self.revisions.get_mut(&report.revision)
-                && tracked.watched.observe(report, now)
+        for word in &said.words {
+            let id = &word.demand.revision;
+            if let Some(tracked) = self.revisions.get_mut(id)
+                && tracked.watched.observe(said.connection, word, now)
             {
-                self.decide(&report.revision, now);
+                self.decide(id, now);
             }
         }
     }
@@ -220,19 +249,30 @@ impl Run {
         }
     }
 
-    /// Takes a new snapshot: revisions come, change and go.
+    /// Takes a new snapshot, or new leases: revisions come, change and go. One whose bucket is held
+    /// elsewhere is none of ours.
     pub(crate) fn see(&mut self) {
         let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
         let now = self.clock.now();
         let handle = self.handle.clone();
+        let route = &mut self.route;
+        let mut is_ours = |id: &RevisionId| match route {
+            Some(route) => route.of(id).1 == Holder::Here,
+            None => true,
+        };
         self.revisions.retain(|id, _| {
-            let stays = snapshot.revisions.contains_key(id);
+            let stays = snapshot.revisions.contains_key(id) && is_ours(id);
             if !stays {
                 handle.forget(id);
             }
             stays
         });
-        for (id, revision) in &snapshot.revisions {
+        let ours: Vec<_> = snapshot
+            .revisions
+            .iter()
+            .filter(|(id, _)| is_ours(id))
+            .collect();
+        for (id, revision) in ours {
             let due = match self.revisions.get_mut(id) {
                 Some(tracked) if tracked.watched.shows(revision) => false,
                 Some(tracked) => tracked.watched.update(revision, &self.config, now),
@@ -243,6 +283,7 @@ impl Run {
                         Arc::clone(revision),
                         &self.config,
                         &self.metrics,
+                        self.scraping,
                         now,
                     );
                     watched.show(now, &handle);
@@ -280,14 +321,10 @@ impl Run {
     pub(crate) fn tick(&mut self) {
         let now = self.clock.now();
         let mut calls = Vec::new();
+        let tables = &self.tables;
         for (id, tracked) in &mut self.revisions {
             let watched = &mut tracked.watched;
-            if let Some(table) = self.table
-                && table.saturating_sub(watched.heard()) >= ABSENCE
-            {
-                watched.absent(table);
-            }
-            if let Some(change) = watched.decide(now) {
+            if let Some(change) = watched.tick(self.table, |from| tables.get(&from).copied(), now) {
                 self.untold.push((id.clone(), change));
             }
             if let Some(pods) = watched.ask_again(now) {

@@ -7,14 +7,14 @@ use penstock_cluster::Revision;
 use penstock_scaling::config::Config;
 use penstock_scaling::spec::Spec;
 use penstock_types::demand::Demand;
+use penstock_types::request_stats::Report;
 
+use crate::heard::{Connection, PODS, Word};
 use crate::metrics::{Metrics, Series};
-use crate::policy::{Policy, PolicyKind, Verdict};
+use crate::policy::{PolicyKind, Verdict};
+use crate::scaler::Scaler;
+use crate::sources::Sources;
 use crate::state::{Decided, Handle};
-
-/// Shortest time between two decisions that no waiting request asks for. Reports come each
-/// second from each source: with up to ten sources every report brings its decision.
-const APART: Duration = Duration::from_millis(100);
 
 /// First wait after a failed call; it doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -27,18 +27,17 @@ const SETTLE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Watched {
     revision: Arc<Revision>,
-    policy: Policy,
+    scaler: Scaler,
     ready: u32,
     /// Pods wanted.
     wanted: u32,
     /// Which part of the policy's rule decided last.
     mode: &'static str,
-    /// When a report that nobody waits on last brought a decision. Decisions on a tick do not
-    /// count: tick and report may come in step, and the tick just before a report knows less.
-    reacted: Option<Duration>,
-    heard: Duration,
     asking: Asking,
     series: Series,
+    sources: Sources,
+    /// Whether pods are asked for their figures here.
+    scraping: bool,
 }
 
 /// How far the cluster was told.
@@ -75,6 +74,7 @@ impl Watched {
         revision: Arc<Revision>,
         config: &Config,
         metrics: &Metrics,
+        scraping: bool,
         now: Duration,
     ) -> Self {
         let spec = spec(config, &revision);
@@ -82,12 +82,10 @@ impl Watched {
         let ready = ready(&revision);
         let wanted = revision.wanted;
         Self {
-            policy: Policy::new(kind, spec, revision.slots, wanted, ready, now),
+            scaler: Scaler::new(kind, spec, revision.slots, wanted, ready, now).scraped(scraping),
             ready,
             wanted,
             mode: "",
-            reacted: None,
-            heard: now,
             asking: Asking {
                 taken: wanted,
                 busy: false,
@@ -95,6 +93,8 @@ impl Watched {
                 failures: 0,
             },
             series,
+            sources: Sources::default(),
+            scraping,
             revision,
         }
     }
@@ -110,11 +110,11 @@ impl Watched {
         self.revision = Arc::clone(revision);
         self.ready = ready(revision);
         let spec = spec(config, revision);
-        if spec == *self.policy.spec() {
+        if spec == *self.scaler.spec() {
             return false;
         }
         self.series.set_metric(spec.metric);
-        self.policy.set_spec(spec, revision.slots, now);
+        self.scaler.set_spec(spec, revision.slots, now);
         true
     }
 
@@ -123,35 +123,102 @@ impl Watched {
         Arc::ptr_eq(&self.revision, revision)
     }
 
-    /// Takes a report. Returns whether a decision is due now, not at the next tick.
-    pub(crate) fn observe(&mut self, report: &Demand, now: Duration) -> bool {
-        self.heard = now;
-        if self.policy.observe(report, self.ready, now) {
-            return true;
+    /// Takes a word. Returns whether a decision is due now, not at the next tick.
+    pub(crate) fn observe(&mut self, connection: Connection, word: &Word, now: Duration) -> bool {
+        let guessed;
+        let word = if word.present {
+            word
+        } else {
+            guessed = self.guess(word);
+            &guessed
+        };
+        let together = self.sources.take(connection, word, now);
+        match self.scaler.kind() {
+            // Windows add up what falls into the same second by themselves.
+            PolicyKind::Knative => {
+                let at = moment(word.at, self.scaler.spec().stable_window, now);
+                self.scaler.observe(&word.demand, self.ready, at)
+            }
+            // Where the pods have to be heard and are not, a zero of the others says nothing.
+            PolicyKind::Demand if self.is_blind() && is_nothing(&together) => false,
+            PolicyKind::Demand => self.scaler.observe(&together, self.ready, now),
         }
-        let may = self
-            .reacted
-            .is_none_or(|reacted| now.saturating_sub(reacted) >= APART);
-        let due = may && self.policy.is_event_driven();
-        if due {
-            self.reacted = Some(now);
-        }
-        due
     }
 
-    /// When a report, or the lack of one, was last heard.
-    pub(crate) fn heard(&self) -> Duration {
-        self.heard
+    /// The numbers of now where only averages are known: without a pod all of it waits.
+    fn guess(&self, word: &Word) -> Word {
+        let mut word = word.clone();
+        let demand = &mut word.demand;
+        let own = demand.average_concurrency - demand.average_proxied_concurrency;
+        let requests = own.max(0.0).ceil() as u32;
+        if self.ready == 0 {
+            demand.waiting = requests;
+        } else {
+            demand.in_flight = requests;
+        }
+        word
     }
 
-    /// The source speaks but has nothing to say about this revision.
-    pub(crate) fn absent(&mut self, now: Duration) {
-        self.policy.absent(now);
+    /// Takes what a scrape of the pods came to. Returns whether a decision is due now.
+    pub(crate) fn scraped(&mut self, report: Option<&Report>, now: Duration) -> bool {
+        let Some(report) = report else {
+            self.sources.forget_pods();
+            return false;
+        };
+        let word = Word {
+            demand: Demand {
+                revision: self.revision.id.clone(),
+                average_concurrency: report.average_concurrency,
+                average_proxied_concurrency: report.average_proxied_concurrency,
+                request_count: report.request_count,
+                proxied_request_count: report.proxied_request_count,
+                waiting: 0,
+                in_flight: 0,
+                first: false,
+            },
+            pod: "".into(),
+            at: None,
+            present: false,
+        };
+        self.observe(PODS, &word, now)
+    }
+
+    /// The connection has ended.
+    pub(crate) fn orphan(&mut self, connection: Connection) {
+        self.sources.orphan(connection);
+    }
+
+    /// Whether the pods' own figures should be there and are not.
+    fn is_blind(&self) -> bool {
+        self.scraping
+            && self.ready > 0
+            && self.scaler.spec().is_scraped()
+            && !self.sources.hears_pods()
+    }
+
+    /// Decides on a tick. The last whole table of any source was heard at `newest`, if ever, and
+    /// of each at `table(connection)`.
+    pub(crate) fn tick(
+        &mut self,
+        newest: Option<Duration>,
+        table: impl Fn(Connection) -> Option<Duration>,
+        now: Duration,
+    ) -> Option<Change> {
+        if self.ready == 0 {
+            self.sources.forget_pods();
+        }
+        if !self.sources.forget(now, table)
+            && !self.is_blind()
+            && let Some(newest) = newest
+        {
+            self.scaler.look_for_absence(newest);
+        }
+        self.decide(now)
     }
 
     /// Decides. A change has to be asked for and told.
     pub(crate) fn decide(&mut self, now: Duration) -> Option<Change> {
-        let verdict = self.policy.decide(self.ready, now);
+        let verdict = self.scaler.decide(self.ready, now);
         self.mode = verdict.mode;
         let from = self.wanted;
         self.wanted = verdict.pods;
@@ -205,7 +272,7 @@ impl Watched {
     pub(crate) fn tell(&self, change: &Change, unix: Duration, handle: &Handle) {
         let Change { from, verdict } = change;
         let (id, to, why) = (&self.revision.id, verdict.pods, verdict.words());
-        let (policy, mode) = (self.policy.kind().as_str(), verdict.mode);
+        let (policy, mode) = (self.scaler.kind().as_str(), verdict.mode);
         tracing::info!(
             target: "scaling",
             revision = %id,
@@ -229,7 +296,7 @@ impl Watched {
 
     /// Brings gauges and state up to date.
     pub(crate) fn show(&self, now: Duration, handle: &Handle) {
-        let figures = self.policy.figures(self.ready, now);
+        let figures = self.scaler.figures(self.ready, now);
         let series = &self.series;
         series.desired.set(figures.desired);
         series.requested.set(f64::from(self.wanted));
@@ -243,7 +310,7 @@ impl Watched {
         series.count_pods(&self.revision);
         handle.update(&self.revision.id, |state| {
             state.wanted = self.wanted;
-            state.policy = self.policy.kind().as_str();
+            state.policy = self.scaler.kind().as_str();
             state.mode = self.mode;
             state.stable = figures.stable;
             state.panic = figures.panic;
@@ -259,6 +326,21 @@ fn spec(config: &Config, revision: &Revision) -> Spec {
         revision.slots,
         revision.reachability,
     )
+}
+
+/// The moment of a word that names its second. One that no window could hold, a clock that is
+/// wrong by an hour among them, is taken for now.
+fn moment(at: Option<u64>, window: Duration, now: Duration) -> Duration {
+    let at = at.map_or(now, Duration::from_secs);
+    if at > now || now.saturating_sub(at) >= window {
+        now
+    } else {
+        at
+    }
+}
+
+fn is_nothing(report: &Demand) -> bool {
+    report.waiting == 0 && report.in_flight == 0 && report.average_concurrency == 0.0
 }
 
 fn ready(revision: &Revision) -> u32 {

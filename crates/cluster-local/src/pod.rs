@@ -254,7 +254,7 @@ fn over_network(readiness: Option<&Probe>) -> Probe {
     };
     let mut probe = probe.clone();
     if matches!(probe.check, Check::Exec { .. }) {
-        probe.check = Check::Tcp { port: None };
+        probe.check = Check::OWN_PORT;
     }
     probe
 }

@@ -5,7 +5,7 @@
 mod support;
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use penstock_cluster::Phase;
@@ -14,12 +14,24 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use support::{command, fresh_path, harness, shell, until_dead};
 
+/// Gives every thread somebody who listens, before its first event. Where an event comes for the
+/// first time while nobody does, it may be taken for one that nobody ever wants, and then a test
+/// on another thread that does listen misses it.
+fn keep_events_on() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let anyone = tracing_subscriber::registry();
+        tracing::subscriber::set_global_default(anyone).unwrap();
+    });
+}
+
 /// What was logged on this thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
+        keep_events_on();
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt()
             .with_writer(log.clone())

@@ -259,7 +259,7 @@ async fn a_readiness_command_is_run_beside_the_sidecars_probe() {
         .readiness
         .check
         .clone();
-    assert_eq!(sidecars, Check::Tcp { port: None });
+    assert_eq!(sidecars, Check::OWN_PORT);
     harness.cluster.shutdown().await;
     std::fs::remove_dir_all(flag.parent().unwrap()).unwrap();
 }

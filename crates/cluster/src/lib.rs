@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod lease;
 mod route;
 mod snapshot;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use penstock_types::RevisionId;
 use tokio::sync::watch;
 
+pub use lease::{Holder, Leases};
 pub use penstock_types::Reachability;
 pub use route::{Route, Routes, Split, Target};
 pub use snapshot::{Phase, Pod, Revision, Snapshot};

@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::line::Fetched;
 use crate::places::Ticket;
 use crate::state::{Granted, Received};
-use crate::{Full, Gate};
+use crate::{Gate, Refused};
 
 /// The wait for a slot; see [`Gate::admit`].
 ///
@@ -34,25 +35,32 @@ impl<P> Admit<P> {
 }
 
 impl<P: Clone + PartialEq + Send + 'static> Future for Admit<P> {
-    type Output = Result<Slot<P>, Full>;
+    type Output = Result<Slot<P>, Refused>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let waker = cx.waker();
         let granted = if let Some(node) = this.node {
             let mut old = None;
-            let granted = this.gate.lock().fetch(node, waker, &mut old);
+            let fetched = this.gate.lock().fetch(node, waker, &mut old);
             // The lock is free again: dropping a waker may run foreign code.
             drop(old);
-            granted
+            match fetched {
+                Fetched::Granted(granted) => Some(granted),
+                Fetched::Waits => None,
+                Fetched::Refused => {
+                    this.node = None;
+                    return Poll::Ready(Err(Refused::Closed));
+                }
+            }
         } else {
             let limit = this.gate.limits.waiting;
             let received = this.gate.change(|state, wakes| match this.arrival {
-                Some(arrival) => Ok(state.receive_again(arrival, waker, wakes)),
+                Some(arrival) => state.receive_again(arrival, waker, wakes),
                 None => state.receive(limit, waker, wakes),
             });
             match received {
-                Err(full) => return Poll::Ready(Err(full)),
+                Err(refused) => return Poll::Ready(Err(refused)),
                 Ok(Received::Admitted(granted)) => Some(granted),
                 Ok(Received::Waits(node)) => {
                     this.node = Some(node);
@@ -119,7 +127,7 @@ impl<P> Slot<P> {
     }
 
     /// Frees the slot and waits for another, ahead of everyone who came later than this request
-    /// did: for a request that its place refused. Never [`Full`].
+    /// did: for a request that its place refused. Never [`Refused::Full`].
     ///
     /// [`Gate::set_aside`] comes first, or the same place may be given again.
     pub fn elsewhere(self) -> Admit<P> {

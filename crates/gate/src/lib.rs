@@ -39,20 +39,27 @@ use std::task::Poll;
 
 use penstock_types::Slots;
 
+pub use Refused as Full;
 pub use admit::{Admit, Slot};
 use state::{State, Wakes};
 
 /// How much a gate holds back at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests that may wait; one more is [`Full`].
+    /// Requests that may wait; one more is [`Refused::Full`].
     pub waiting: usize,
 }
 
-/// As many requests wait as may.
+/// Why a gate lets nobody in and nobody wait. `Display` is the contract's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("pending request queue full")]
-pub struct Full;
+pub enum Refused {
+    /// As many requests wait as may.
+    #[error("pending request queue full")]
+    Full,
+    /// The gate was closed for good.
+    #[error("closed for good")]
+    Closed,
+}
 
 /// Slots at a set of places, and the line of requests that wait for one.
 pub struct Gate<P> {
@@ -80,6 +87,12 @@ impl<P: Clone + PartialEq + Send + 'static> Gate<P> {
         self.change(|state, wakes| state.set_places(places, wakes));
     }
 
+    /// Lets nobody in any more, and all who wait go at once: [`Refused::Closed`]. What runs inside
+    /// finishes untouched.
+    pub fn close(&self) {
+        self.change(State::close);
+    }
+
     /// Takes a slot if there is one at once and nobody waits for it.
     pub fn try_admit(self: &Arc<Self>) -> Option<Slot<P>> {
         let granted = self.lock().enter()?;
@@ -100,6 +113,16 @@ impl<P: Clone + PartialEq + Send + 'static> Gate<P> {
     /// Ends [`Gate::set_aside`].
     pub fn bring_back(&self, place: &P) {
         self.change(|state, wakes| state.bring_back(place, wakes));
+    }
+
+    /// Whether `place` is there and set aside.
+    pub fn is_aside(&self, place: &P) -> bool {
+        self.lock().is_aside(place)
+    }
+
+    /// Whether another place than `place` is there and not set aside, with room or without.
+    pub fn has_another(&self, place: &P) -> bool {
+        self.lock().has_another(place)
     }
 
     /// Requests in the line.

@@ -38,7 +38,18 @@ enum Standing {
     Waiting(Option<Waker>),
     /// Out of the list, with a slot to fetch.
     Granted(Ticket),
+    /// Out of the list, and will get no slot.
+    Refused,
     Vacant,
+}
+
+/// What has become of a request in the line.
+pub(crate) enum Fetched<T> {
+    /// It was given a slot, and takes it.
+    Granted(T),
+    /// It gets none, ever.
+    Refused,
+    Waits,
 }
 
 impl Line {
@@ -87,24 +98,34 @@ impl Line {
         match &mut self.nodes[index as usize].standing {
             Standing::Waiting(Some(kept)) if kept.will_wake(waker) => {}
             Standing::Waiting(kept) => *old = kept.replace(waker.clone()),
-            Standing::Granted(_) | Standing::Vacant => {}
+            Standing::Granted(_) | Standing::Refused | Standing::Vacant => {}
         }
     }
 
-    /// Takes the slot that the node was granted, if it was, and frees the node.
-    pub(crate) fn fetch(&mut self, index: u32) -> Option<Ticket> {
-        let Standing::Granted(ticket) = self.nodes[index as usize].standing else {
-            return None;
+    /// Takes the node's answer if there is one, and frees the node.
+    pub(crate) fn fetch(&mut self, index: u32) -> Fetched<Ticket> {
+        let fetched = match self.nodes[index as usize].standing {
+            Standing::Granted(ticket) => Fetched::Granted(ticket),
+            Standing::Refused => Fetched::Refused,
+            Standing::Waiting(_) | Standing::Vacant => return Fetched::Waits,
         };
         self.free(index);
-        Some(ticket)
+        fetched
     }
 
     /// Frees the node of a request that gives up. Its waker goes to `old`, to be dropped outside
     /// the lock; a slot that it was granted is returned, for the next.
     pub(crate) fn leave(&mut self, index: u32, old: &mut Option<Waker>) -> Option<Ticket> {
         match &mut self.nodes[index as usize].standing {
-            Standing::Granted(_) => self.fetch(index),
+            Standing::Granted(ticket) => {
+                let ticket = *ticket;
+                self.free(index);
+                Some(ticket)
+            }
+            Standing::Refused => {
+                self.free(index);
+                None
+            }
             Standing::Waiting(waker) => {
                 *old = waker.take();
                 self.unlink(index);
@@ -112,6 +133,18 @@ impl Line {
                 None
             }
             Standing::Vacant => None,
+        }
+    }
+
+    /// Takes everybody out of the list who is in it; they find that they are refused.
+    pub(crate) fn refuse_all(&mut self, mut wake: impl FnMut(Waker)) {
+        while self.first != NONE {
+            let index = self.first;
+            self.unlink(index);
+            let standing = &mut self.nodes[index as usize].standing;
+            if let Standing::Waiting(Some(waker)) = mem::replace(standing, Standing::Refused) {
+                wake(waker);
+            }
         }
     }
 
@@ -127,7 +160,7 @@ impl Line {
         let standing = &mut self.nodes[index as usize].standing;
         match mem::replace(standing, Standing::Granted(ticket)) {
             Standing::Waiting(waker) => waker,
-            Standing::Granted(_) | Standing::Vacant => None,
+            Standing::Granted(_) | Standing::Refused | Standing::Vacant => None,
         }
     }
 

@@ -214,6 +214,20 @@ impl<P: Clone + PartialEq> Places<P> {
         }
     }
 
+    /// Whether a place is there and set aside.
+    pub(crate) fn is_aside(&self, place: &P) -> bool {
+        (0..self.order.len())
+            .map(|position| self.at(position))
+            .any(|room| room.place == *place && room.aside)
+    }
+
+    /// Whether a place that is not `place` can be chosen, now or once it has room.
+    pub(crate) fn has_another(&self, place: &P) -> bool {
+        (0..self.order.len())
+            .map(|position| self.at(position))
+            .any(|room| room.place != *place && !room.aside)
+    }
+
     /// The place of a ticket that is not void: once it has left, its room may be another's.
     pub(crate) fn place(&self, ticket: Ticket) -> P {
         self.rooms[ticket.room as usize].place.clone()

@@ -4,8 +4,8 @@ use std::task::Waker;
 
 use penstock_types::Slots;
 
-use crate::Full;
-use crate::line::Line;
+use crate::Refused;
+use crate::line::{Fetched, Line};
 use crate::places::{Places, Ticket};
 
 pub(crate) struct State<P> {
@@ -13,6 +13,8 @@ pub(crate) struct State<P> {
     line: Line,
     /// Inside, in whatever place, also in those that have left.
     in_flight: usize,
+    /// Nobody is let in any more.
+    closed: bool,
     /// Number of the next arrival.
     arrivals: u64,
     /// Who wants to know when the length of the line changes.
@@ -39,6 +41,7 @@ impl<P> State<P> {
             places: Places::new(slots, seed),
             line: Line::new(),
             in_flight: 0,
+            closed: false,
             arrivals: 0,
             watchers: Vec::new(),
         }
@@ -135,12 +138,15 @@ impl<P: Clone + PartialEq> State<P> {
         limit: usize,
         waker: &Waker,
         wakes: &mut Wakes,
-    ) -> Result<Received<P>, Full> {
+    ) -> Result<Received<P>, Refused> {
+        if self.closed {
+            return Err(Refused::Closed);
+        }
         if let Some(granted) = self.enter() {
             return Ok(Received::Admitted(granted));
         }
         if self.line.waiting() >= limit {
-            return Err(Full);
+            return Err(Refused::Full);
         }
         let arrival = self.arrivals;
         self.arrivals += 1;
@@ -154,32 +160,50 @@ impl<P: Clone + PartialEq> State<P> {
         arrival: u64,
         waker: &Waker,
         wakes: &mut Wakes,
-    ) -> Received<P> {
-        match self.go_inside(arrival) {
+    ) -> Result<Received<P>, Refused> {
+        if self.closed {
+            return Err(Refused::Closed);
+        }
+        Ok(match self.go_inside(arrival) {
             Some(granted) => Received::Admitted(granted),
             None => Received::Waits(self.wait(arrival, waker, wakes)),
-        }
+        })
     }
 
-    /// The slot that a waiting request was given. Otherwise its waker is kept, and the one that
+    /// What has become of a waiting request. While it waits its waker is kept, and the one that
     /// this replaces goes to `old`.
     pub(crate) fn fetch(
         &mut self,
         node: u32,
         waker: &Waker,
         old: &mut Option<Waker>,
-    ) -> Option<Granted<P>> {
+    ) -> Fetched<Granted<P>> {
         let arrival = self.line.arrival(node);
         match self.line.fetch(node) {
-            Some(ticket) => Some(self.granted(arrival, ticket)),
-            None => {
+            Fetched::Granted(ticket) => Fetched::Granted(self.granted(arrival, ticket)),
+            Fetched::Refused => Fetched::Refused,
+            Fetched::Waits => {
                 self.line.keep_waker(node, waker, old);
-                None
+                Fetched::Waits
             }
         }
     }
 
+    /// Takes all places away, and lets everybody in the line go.
+    pub(crate) fn close(&mut self, wakes: &mut Wakes) {
+        self.closed = true;
+        self.places.set(&[]);
+        self.recall(wakes);
+        if self.line.waiting() > 0 {
+            self.line.refuse_all(|waker| wakes.add(Some(waker)));
+            self.notice(wakes);
+        }
+    }
+
     pub(crate) fn set_places(&mut self, places: &[P], wakes: &mut Wakes) {
+        if self.closed {
+            return;
+        }
         self.places.set(places);
         self.recall(wakes);
         self.let_in(wakes);
@@ -194,6 +218,14 @@ impl<P: Clone + PartialEq> State<P> {
     pub(crate) fn bring_back(&mut self, place: &P, wakes: &mut Wakes) {
         self.places.set_aside(place, false);
         self.let_in(wakes);
+    }
+
+    pub(crate) fn is_aside(&self, place: &P) -> bool {
+        self.places.is_aside(place)
+    }
+
+    pub(crate) fn has_another(&self, place: &P) -> bool {
+        self.places.has_another(place)
     }
 
     fn go_inside(&mut self, arrival: u64) -> Option<Granted<P>> {

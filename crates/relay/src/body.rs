@@ -10,10 +10,10 @@ use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
 use crate::deadline::Alarm;
+use crate::h2::client::Stream;
 use crate::incoming::{Broken, Incoming};
-use crate::link::{Link, LinkError};
-use crate::patience;
-use crate::pool::{Pool, Stream};
+use crate::link::Link;
+use crate::pool::Pool;
 
 /// Held by an answer until its last byte was handed over, or it was dropped. What has to be
 /// undone then (a slot, a count, a clock) is undone by its `Drop`.
@@ -33,10 +33,7 @@ impl Guard for () {}
 pub enum BodyError {
     /// The upstream stopped in the middle.
     #[error("the upstream broke off its answer")]
-    Http1(#[source] LinkError),
-    /// The same, over HTTP/2.
-    #[error("the upstream broke off its answer")]
-    Http2(#[source] Broken),
+    Upstream(#[source] Broken),
     /// The request took longer than it may (`timeoutSeconds`).
     #[error("the request took longer than it may")]
     Whole,
@@ -61,8 +58,6 @@ pub struct Body<G> {
     source: Source,
     guard: Option<G>,
     clock: Option<Clock>,
-    /// Whether it is on its way to the caller.
-    begun: bool,
 }
 
 #[derive(Debug)]
@@ -103,7 +98,6 @@ impl<G: Guard> Body<G> {
             source: Source::Text((!text.is_empty()).then_some(text)),
             guard: None,
             clock: None,
-            begun: false,
         }
     }
 
@@ -113,7 +107,6 @@ impl<G: Guard> Body<G> {
             source: Source::Relayed(relayed),
             guard: None,
             clock: None,
-            begun: false,
         }
     }
 
@@ -135,17 +128,6 @@ impl<G: Guard> Body<G> {
         self
     }
 
-    /// From here on the task counts how long the caller takes over it (HTTP/2).
-    pub(crate) fn begin(&mut self) {
-        self.begun = true;
-        patience::answer_begins(self.whole_due());
-    }
-
-    /// When all of it has to be taken.
-    pub(crate) fn whole_due(&self) -> Option<Instant> {
-        self.clock.as_ref().map(|clock| clock.deadlines.whole)
-    }
-
     /// The connection under a 101, and when it has to end. The guard stays.
     pub(crate) fn take_link(&mut self) -> Option<(Box<Link>, Deadlines)> {
         let deadlines = self.clock.as_ref()?.deadlines;
@@ -154,12 +136,16 @@ impl<G: Guard> Body<G> {
             Source::Text(_) => None,
         }
     }
-}
 
-impl<G> Drop for Body<G> {
-    fn drop(&mut self) {
-        if self.begun {
-            patience::answer_is_over();
+    /// When it has to be over.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.clock.as_ref().map(|clock| clock.deadlines.whole)
+    }
+
+    /// Ends it early, for a reason that only who sends it can see.
+    pub(crate) fn break_off(&mut self, error: &BodyError) {
+        if let Some(mut guard) = self.guard.take() {
+            guard.broke(error);
         }
     }
 }
@@ -200,9 +186,8 @@ impl Relayed {
         let frame = match &mut self.0 {
             Carrier::Link(link, _) => link
                 .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(BodyError::Http1))),
-            Carrier::Stream(body, _) => http_body::Body::poll_frame(Pin::new(body), cx)
-                .map(|frame| frame.map(|frame| frame.map_err(BodyError::Http2))),
+                .map(|frame| frame.map(|frame| frame.map_err(Broken::from))),
+            Carrier::Stream(body, _) => http_body::Body::poll_frame(Pin::new(body), cx),
             Carrier::None => Poll::Ready(None),
         };
         match &frame {
@@ -211,7 +196,7 @@ impl Relayed {
             Poll::Ready(Some(Ok(_))) if self.is_end_stream() => self.give_back(),
             _ => {}
         }
-        frame
+        frame.map_err(BodyError::Upstream)
     }
 
     /// The link goes back to the pool, unless something of the exchange is left.

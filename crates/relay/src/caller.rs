@@ -1,31 +1,55 @@
-//! The peer of one connection.
+//! The peer of one request.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use crate::h2::reply::Reply;
 use crate::interim::Interim;
 
-/// The peer of one connection.
+/// Who sent a request: the peer of an HTTP/1 connection, or of one stream of an HTTP/2 connection.
 #[derive(Debug)]
 pub struct Caller {
     addr: SocketAddr,
     /// Its address without a port, as `X-Forwarded-For` names it; made once.
     name: HeaderValue,
     pub(crate) interim: Interim,
+    /// Its way back, if it speaks HTTP/2.
+    reply: Option<Reply>,
     /// Requests that wait with a body that nobody reads yet.
     waiting: AtomicUsize,
 }
 
 impl Caller {
-    pub(crate) fn new(addr: SocketAddr) -> Self {
+    /// The peer at `addr`; whoever asks on behalf of this process has an address of its own.
+    pub fn new(addr: SocketAddr) -> Self {
         let name = HeaderValue::try_from(addr.ip().to_canonical().to_string());
         Self {
             addr,
             name: name.unwrap_or(HeaderValue::from_static("unknown")),
             interim: Interim::default(),
+            reply: None,
             waiting: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn of_stream(addr: SocketAddr, reply: Reply) -> Self {
+        Self {
+            reply: Some(reply),
+            ..Self::new(addr)
+        }
+    }
+
+    pub(crate) fn reply(&self) -> Option<&Reply> {
+        self.reply.as_ref()
+    }
+
+    /// Sends an interim answer (1xx), if it is not too late for one.
+    pub(crate) fn interim(&self, status: StatusCode, headers: &HeaderMap) {
+        match &self.reply {
+            Some(reply) => reply.interim(status, headers),
+            None => self.interim.push(status, headers),
         }
     }
 
@@ -52,11 +76,6 @@ impl Caller {
 
     pub(crate) fn is_noticed(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
-    }
-
-    /// Sends an interim answer (1xx) ahead of the one that is being made.
-    pub(crate) fn interim(&self, status: StatusCode, headers: &HeaderMap) {
-        self.interim.push(status, headers);
     }
 }
 

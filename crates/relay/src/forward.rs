@@ -1,28 +1,34 @@
 //! One exchange with an upstream: send a request, get the head of its answer, hand over a body
 //! that brings the rest.
 //!
-//! Over HTTP/2 hyper sends the body of a request in a task of its own, which asks for more only
-//! once the upstream has room for it. If the caller leaves while there is none, the upstream
-//! hears of it when it reads on or ends; one that does neither keeps its stream.
+//! Over HTTP/2 an upstream says of requests that it has not processed them (RFC 9113 §8.7): those
+//! are sent again, whatever they are, as far as their bodies are still there.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
+use tokio::sync::Notify;
 
 use crate::body::{Body, Guard, Relayed};
 use crate::caller::Caller;
 use crate::deadline::Limits;
 pub use crate::dial::DialError;
 pub use crate::h1::{BadBody, BadHead, WrongLength};
+use crate::h2::inflow::Inflow;
 use crate::headers;
+use crate::incoming::Broken;
 pub use crate::link::LinkError;
 pub use crate::outgoing::Outgoing;
 pub use crate::pool::Keep;
 use crate::pool::Pool;
 use crate::request_body::RequestBody;
 use crate::workers::Workers;
+
+/// How often a request is sent, at most, that an HTTP/2 upstream says it has not processed. Some
+/// are refused because it had not yet said how many it takes at once.
+const ATTEMPTS: u32 = 5;
 
 /// Sends requests on. One for each worker: its connections stay on the thread that made them.
 #[derive(Clone, Debug)]
@@ -36,21 +42,30 @@ pub enum ForwardError {
     /// No connection: nothing was sent.
     #[error(transparent)]
     Dial(#[from] DialError),
+    /// There was a connection, and it ended before anything of the request was written to it; or,
+    /// by HTTP/2, the upstream has said that it did not process the request (RFC 9113 §8.7).
+    #[error("{addr} closed the connection before it was sent anything, or refused it unread")]
+    Unsent {
+        /// Who was to be asked.
+        addr: SocketAddr,
+        /// What is known of it.
+        source: Broken,
+    },
     /// The connection ended before the head of the answer was complete.
     #[error("{addr} closed the connection before it answered")]
     Closed {
         /// Who was asked.
         addr: SocketAddr,
-        /// How.
-        source: ExchangeError,
+        /// What is known of it.
+        source: Broken,
     },
     /// What came is no HTTP, or the connection broke.
     #[error("{addr} gave no usable answer: {source}")]
     Broken {
         /// Who was asked.
         addr: SocketAddr,
-        /// How.
-        source: ExchangeError,
+        /// What is known of it.
+        source: Broken,
     },
     /// Nobody had the request yet, but more of its body was read than is kept to send it again.
     #[error("the pod could not be reached, and the body was too long to send it to another")]
@@ -65,22 +80,12 @@ pub enum ForwardError {
     },
 }
 
-/// What went wrong on a connection to an upstream.
-#[derive(Debug, thiserror::Error)]
-pub enum ExchangeError {
-    /// As HTTP/1 sees it.
-    #[error(transparent)]
-    Http1(#[from] LinkError),
-    /// As HTTP/2 sees it.
-    #[error(transparent)]
-    Http2(#[from] hyper::Error),
-}
-
 impl ForwardError {
     /// Whether the upstream has certainly not seen the request, for a reason of its own.
     pub fn nothing_sent(&self) -> bool {
         match self {
             Self::Dial(DialError::Refused { .. } | DialError::TimedOut { .. }) => true,
+            Self::Unsent { .. } => true,
             Self::Dial(DialError::Exhausted { .. }) => false,
             Self::Closed { .. } | Self::Broken { .. } => false,
             Self::NotRepeatable | Self::Switched { .. } => false,
@@ -90,7 +95,7 @@ impl ForwardError {
     /// RFC 9209 §2.3: the type of the error.
     pub fn proxy_error(&self) -> &'static str {
         match self {
-            Self::Dial(DialError::Refused { .. }) => "connection_refused",
+            Self::Dial(DialError::Refused { .. }) | Self::Unsent { .. } => "connection_refused",
             Self::Dial(DialError::Exhausted { .. }) => "proxy_internal_error",
             Self::Dial(DialError::TimedOut { .. }) => "connection_timeout",
             Self::Closed { .. } => "connection_terminated",
@@ -125,8 +130,8 @@ impl Relay {
         self.pool.retain(stays);
     }
 
-    /// Sends `outgoing` to `addr` with `Host: host`; HTTP/2 if it came by HTTP/2. Answers of
-    /// HTTP/1 upstreams with status 1xx go straight to `caller`.
+    /// Sends `outgoing` to `addr` with `Host: host`; HTTP/2 if it came by HTTP/2. Answers
+    /// with status 1xx go straight to `caller`.
     ///
     /// A connection that had been used before and ends without a byte of the answer is replaced
     /// by a new one if the request may be repeated, or nothing of it was written.
@@ -144,8 +149,8 @@ impl Relay {
         caller: &Arc<Caller>,
     ) -> Result<Response<Relayed>, ForwardError> {
         let answer = if outgoing.version() == Version::HTTP_2 {
-            // Boxed, as dialling is: most requests need neither, and all would carry the room.
-            Box::pin(self.by_stream(addr, outgoing.request(body, host))).await?
+            // Boxed, as dialling is: requests that do not need it would carry the room.
+            Box::pin(self.by_stream(addr, host, outgoing, body, caller)).await?
         } else {
             self.by_link(addr, host, outgoing, body, caller).await?
         };
@@ -165,26 +170,47 @@ impl Relay {
     async fn by_stream(
         &self,
         addr: SocketAddr,
-        mut request: Request<RequestBody>,
+        host: &HeaderValue,
+        outgoing: &Outgoing,
+        mut body: RequestBody,
+        caller: &Caller,
     ) -> Result<Response<Relayed>, ForwardError> {
+        let bare = body.is_empty();
+        let mut attempts = 1;
         loop {
-            let (mut shared, stream) = self.pool.share(addr).await?;
-            let used = shared.is_used();
-            let mut error = match shared.sender.try_send_request(request).await {
+            let (shared, mut stream) = self.pool.share(addr).await?;
+            let go = held_back(outgoing, &mut body);
+            let hear = |interim: Response<()>| match &go {
+                Some(go) if interim.status() == StatusCode::CONTINUE => go.notify_one(),
+                _ if outgoing.hears_interim() => {
+                    caller.interim(interim.status(), interim.headers());
+                }
+                _ => {}
+            };
+            let head = outgoing.stream_head(host);
+            let failed = match shared.ask(head, &mut body, &mut stream, hear).await {
                 Ok(answer) => {
-                    shared.answered();
-                    return Ok(answer.map(|body| Relayed::by_stream(body.into(), stream)));
+                    let (parts, body) = answer.into_parts();
+                    let body = Inflow::of_answer(body, &parts.headers);
+                    let body = Relayed::by_stream(body.into(), stream);
+                    return Ok(Response::from_parts(parts, body));
                 }
-                Err(error) => error,
+                Err(failed) => failed,
             };
-            request = match error.take_message() {
-                // It ended before anything was written: as good as new.
-                Some(request) if used => request,
-                _ => {
-                    let error = error.into_error();
-                    return Err(failed(addr, ended(&error), error.into()));
-                }
+            let again = if failed.unprocessed {
+                !body.is_begun()
+            } else {
+                failed.stale && bare && outgoing.is_repeatable() && failed.why.is_end()
             };
+            attempts += 1;
+            if !again || attempts > ATTEMPTS {
+                let source = failed.why;
+                return Err(if failed.unprocessed {
+                    ForwardError::Unsent { addr, source }
+                } else {
+                    broke(addr, source)
+                });
+            }
         }
     }
 
@@ -205,8 +231,7 @@ impl Relay {
             link.begin(outgoing, host, body);
             let answered = poll_fn(|cx| {
                 link.poll_head(cx, |status, headers| {
-                    // An HTTP/1.0 caller does not know interim answers (RFC 9110 §15.2).
-                    if outgoing.version() == Version::HTTP_11 {
+                    if outgoing.hears_interim() {
                         caller.interim(status, headers);
                     }
                 })
@@ -227,8 +252,12 @@ impl Relay {
             body = match link.take_back() {
                 // Nothing was written: as good as new.
                 Some(body) if stale => body,
-                _ if stale && bare && outgoing.is_repeatable() => RequestBody::empty(),
-                _ => return Err(failed(addr, error.is_end(), error.into())),
+                Some(_) => {
+                    let source = error.into();
+                    return Err(ForwardError::Unsent { addr, source });
+                }
+                None if stale && bare && outgoing.is_repeatable() => RequestBody::empty(),
+                None => return Err(broke(addr, error.into())),
             };
         }
     }
@@ -244,6 +273,15 @@ impl Relay {
         let until = limits.of_answer();
         answer.map(|relayed| Body::relayed(relayed).until(until).holding(guard))
     }
+}
+
+/// Holds the body back until the upstream asks for it, if the caller waits for that.
+fn held_back(outgoing: &Outgoing, body: &mut RequestBody) -> Option<Arc<Notify>> {
+    outgoing.expects().then(|| {
+        let go = Arc::new(Notify::new());
+        body.wait_for(Arc::clone(&go));
+        go
+    })
 }
 
 fn switched(answer: &mut HeaderMap, outgoing: &Outgoing) -> Result<(), ForwardError> {
@@ -269,19 +307,8 @@ fn switched(answer: &mut HeaderMap, outgoing: &Outgoing) -> Result<(), ForwardEr
     }
 }
 
-fn ended(error: &hyper::Error) -> bool {
-    error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_io(error)
-}
-
-fn is_io(error: &hyper::Error) -> bool {
-    use std::error::Error as _;
-    error
-        .source()
-        .is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
-}
-
-fn failed(addr: SocketAddr, ended: bool, source: ExchangeError) -> ForwardError {
-    if ended {
+fn broke(addr: SocketAddr, source: Broken) -> ForwardError {
+    if source.is_end() {
         ForwardError::Closed { addr, source }
     } else {
         ForwardError::Broken { addr, source }

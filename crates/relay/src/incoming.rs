@@ -7,45 +7,61 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::h1::{BadBody, CallerBody};
+use crate::h2::inflow::Inflow;
+use crate::link::LinkError;
 
 /// A body that somebody else sends, read as it is asked for.
 #[derive(Debug)]
-pub struct Incoming(Source);
+pub struct Incoming(Kind);
 
 #[derive(Debug)]
-enum Source {
+enum Kind {
     None,
     Http1(CallerBody),
-    Http2(hyper::body::Incoming),
+    Http2(Inflow),
 }
 
-/// It broke off before its end, or was no valid body.
+/// It broke off before its end, or was no valid message.
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
-    /// As HTTP/1 sees it.
+    /// The body of an HTTP/1 caller.
     #[error(transparent)]
     Http1(#[from] BadBody),
-    /// As HTTP/2 sees it.
+    /// An exchange with an HTTP/1 upstream.
     #[error(transparent)]
-    Http2(#[from] hyper::Error),
+    Link(#[from] LinkError),
+    /// What h2 says of a stream, or of its connection.
+    #[error(transparent)]
+    Http2(#[from] h2::Error),
+}
+
+impl Broken {
+    /// Whether the connection ended, rather than that something was wrong with what came.
+    pub(crate) fn is_end(&self) -> bool {
+        match self {
+            Self::Http1(error) => *error == BadBody::Short,
+            Self::Link(error) => error.is_end(),
+            Self::Http2(error) => error.is_io(),
+        }
+    }
 }
 
 impl Incoming {
     /// No body.
     pub(crate) fn empty() -> Self {
-        Self(Source::None)
+        Self(Kind::None)
     }
 }
 
 impl From<CallerBody> for Incoming {
     fn from(body: CallerBody) -> Self {
-        Self(Source::Http1(body))
+        Self(Kind::Http1(body))
     }
 }
 
-impl From<hyper::body::Incoming> for Incoming {
-    fn from(body: hyper::body::Incoming) -> Self {
-        Self(Source::Http2(body))
+impl From<Inflow> for Incoming {
+    fn from(body: Inflow) -> Self {
+        Self(Kind::Http2(body))
     }
 }
 
@@ -58,29 +74,31 @@ impl Body for Incoming {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match &mut self.0 {
-            Source::None => Poll::Ready(None),
-            Source::Http1(body) => body
-                .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(Broken::Http1))),
-            Source::Http2(body) => Pin::new(body)
-                .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(Broken::Http2))),
+            Kind::None => Poll::Ready(None),
+            Kind::Http1(body) => {
+                let frame = body.poll_frame(cx);
+                frame.map(|frame| frame.map(|frame| frame.map_err(Broken::Http1)))
+            }
+            Kind::Http2(body) => {
+                let frame = body.poll_frame(cx);
+                frame.map(|frame| frame.map(|frame| frame.map_err(Broken::Http2)))
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Source::None => true,
-            Source::Http1(body) => body.is_end_stream(),
-            Source::Http2(body) => body.is_end_stream(),
+            Kind::None => true,
+            Kind::Http1(body) => body.is_end_stream(),
+            Kind::Http2(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Source::None => SizeHint::with_exact(0),
-            Source::Http1(body) => body.size_hint(),
-            Source::Http2(body) => body.size_hint(),
+            Kind::None => SizeHint::with_exact(0),
+            Kind::Http1(body) => body.size_hint(),
+            Kind::Http2(body) => body.size_hint(),
         }
     }
 }

@@ -12,6 +12,7 @@
 //! - [`workers`]: one thread and one single-threaded runtime each; a request never leaves its own
 //! - [`serve`]: accepts and spreads connections; `connection.rs` tells HTTP/1.1 from HTTP/2 and
 //!   serves one until closed or cut; `patience.rs` is the one timer of a connection
+//! - `h2/`: HTTP/2, callers' connections and those to upstreams
 //! - [`headers`]: what a proxy removes, adds and keeps
 //! - [`forward`]: one exchange with an upstream, over the pool of the worker
 //! - [`incoming`]: bodies as they come in, of callers and of upstreams
@@ -20,9 +21,11 @@
 //! - [`deadline`]: the time limits of one request
 //! - [`refusal`]: plain answers of the proxy itself
 //! - [`probe`]: one attempt of a workload's probe
+//! - [`tls`]: certificates that are read anew when they change, and what is spoken with them
 //!
 //! A connection to an HTTP/1 upstream has no task of its own: whoever uses it drives it
-//! (`link.rs`). That saves two task switches for each read of a response.
+//! (`link.rs`). That saves two task switches for each read of a response. One to an HTTP/2 upstream
+//! is shared, and has one.
 
 #![forbid(unsafe_code)]
 
@@ -34,6 +37,7 @@ pub mod deadline;
 mod dial;
 pub mod forward;
 mod h1;
+mod h2;
 pub mod headers;
 pub mod incoming;
 mod interim;
@@ -47,6 +51,6 @@ pub mod probe;
 pub mod refusal;
 pub mod request_body;
 pub mod serve;
-mod transport;
+pub mod tls;
 mod tunnel;
 pub mod workers;

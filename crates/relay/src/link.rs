@@ -52,7 +52,7 @@ pub enum LinkError {
     TooManyInterim,
     /// The caller's body broke off.
     #[error("the body of the request broke off: {0}")]
-    Request(#[source] Broken),
+    Request(#[source] Box<Broken>),
     /// The caller's body is longer or shorter than its head said.
     #[error("the body of the request: {0}")]
     RequestLength(#[from] WrongLength),
@@ -337,7 +337,10 @@ impl Link {
                             upload.encoder.end(&mut self.out, None)?;
                             true
                         }
-                        Some(frame) => match frame.map_err(LinkError::Request)?.into_data() {
+                        Some(frame) => match frame
+                            .map_err(|error| LinkError::Request(Box::new(error)))?
+                            .into_data()
+                        {
                             Ok(data) => {
                                 let over = upload.body.is_end_stream();
                                 if !self.out.has_begun() {

@@ -10,13 +10,14 @@ use http::{HeaderValue, Method, Request, Uri, Version};
 use crate::caller::Caller;
 use crate::h1::{Encoder, encode};
 use crate::headers;
-use crate::request_body::RequestBody;
 
 /// A request with its hop-by-hop headers gone, ready to be sent, more than once if need be.
 #[derive(Debug)]
 pub struct Outgoing {
     parts: Parts,
     upgrade: Option<HeaderValue>,
+    /// An HTTP/1.0 caller does not know interim answers (RFC 9110 §15.2).
+    hears_interim: bool,
 }
 
 impl Outgoing {
@@ -38,7 +39,11 @@ impl Outgoing {
         {
             parts.headers.insert(HOST, host);
         }
-        Self { parts, upgrade }
+        Self {
+            hears_interim: parts.version >= Version::HTTP_11,
+            parts,
+            upgrade,
+        }
     }
 
     /// The head, for further changes.
@@ -69,6 +74,10 @@ impl Outgoing {
         self.parts.version
     }
 
+    pub(crate) fn hears_interim(&self) -> bool {
+        self.hears_interim
+    }
+
     pub(crate) fn method(&self) -> &Method {
         &self.parts.method
     }
@@ -93,13 +102,13 @@ impl Outgoing {
         encode::request(out, method, uri, host, headers, body);
     }
 
-    /// A copy of the head for one attempt over HTTP/2. The extensions are the connection's and
-    /// stay behind.
-    pub(crate) fn request(&self, body: RequestBody, host: &HeaderValue) -> Request<RequestBody> {
-        let mut request = Request::new(body);
+    /// A copy of the head for one attempt by HTTP/2. The extensions are the connection's and stay
+    /// behind.
+    pub(crate) fn stream_head(&self, host: &HeaderValue) -> Request<()> {
+        let mut request = Request::new(());
+        *request.version_mut() = Version::HTTP_2;
         *request.method_mut() = self.parts.method.clone();
         *request.headers_mut() = self.parts.headers.clone();
-        *request.version_mut() = Version::HTTP_2;
         request.headers_mut().remove(HOST);
         *request.uri_mut() = absolute(&self.parts.uri, host);
         request

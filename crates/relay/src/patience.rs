@@ -5,9 +5,7 @@
 //! the first of these instants. Should it ring too early, since that wait has ended long ago, it
 //! is set to the next one; it need not be stopped.
 //!
-//! A body of HTTP/2 is asked for more only once its caller has taken what came before, and nobody
-//! is polled while it does not. So an answer by HTTP/2 says beforehand when it has to be over
-//! ([`answer_begins`]).
+//! The streams of an HTTP/2 connection are polled one by one, and have timers of their own.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -31,15 +29,11 @@ pub(crate) struct Patience {
     due: Cell<Option<Instant>>,
     /// The timer has rung: in this poll it is worth a look at the clock.
     rings: Cell<bool>,
-    answer_due: Cell<Option<Instant>>,
 }
 
 impl Patience {
-    /// Runs `task` until it ends, or until its answer was not taken in time: `None`.
-    pub(crate) fn limit<F: Future>(
-        self,
-        task: Pin<&mut F>,
-    ) -> impl Future<Output = Option<F::Output>> {
+    /// Runs `task` to its end.
+    pub(crate) fn limit<F: Future>(self, task: Pin<&mut F>) -> impl Future<Output = F::Output> {
         let mut task = task;
         let mut timer = Timer::default();
         let limited = poll_fn(move |cx| {
@@ -49,15 +43,10 @@ impl Patience {
                     own.rings.set(rings);
                 });
                 if let Poll::Ready(output) = task.as_mut().poll(cx) {
-                    return Poll::Ready(Some(output));
+                    return Poll::Ready(output);
                 }
-                let (due, answer_due) = OWN.with(|own| (own.due.get(), own.answer_due.get()));
-                let first = [due, answer_due].into_iter().flatten().min();
-                if !timer.poll_over(first, cx) {
+                if !timer.poll_over(OWN.with(|own| own.due.get()), cx) {
                     return Poll::Pending;
-                }
-                if answer_due.is_some_and(|due| due <= Instant::now()) {
-                    return Poll::Ready(None);
                 }
             }
             // Something became due just now.
@@ -85,16 +74,6 @@ pub(crate) fn try_is_over(due: Instant) -> Option<bool> {
         false
     })
     .ok()
-}
-
-/// An answer by HTTP/2 begins, and has to be over at `due`.
-pub(crate) fn answer_begins(due: Option<Instant>) {
-    let _ = OWN.try_with(|own| own.answer_due.set(due));
-}
-
-/// It is over.
-pub(crate) fn answer_is_over() {
-    let _ = OWN.try_with(|own| own.answer_due.set(None));
 }
 
 #[derive(Debug, Default)]
@@ -134,18 +113,17 @@ impl Timer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::pending;
     use std::pin::pin;
     use tokio::time::sleep;
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Seconds until `task` has ended, and whether it was given up.
-    async fn ended(task: impl Future<Output = ()>) -> (u64, bool) {
+    /// Seconds until `task` has ended.
+    async fn ended(task: impl Future<Output = ()>) -> u64 {
         let start = Instant::now();
         let mut task = pin!(task);
-        let ended = Patience::default().limit(task.as_mut()).await;
-        (start.elapsed().as_secs(), ended.is_none())
+        Patience::default().limit(task.as_mut()).await;
+        start.elapsed().as_secs()
     }
 
     async fn wait_until(due: Instant) {
@@ -162,7 +140,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_wait_ends_when_it_is_due() {
         let start = Instant::now();
-        assert_eq!(ended(wait_until(start + 60 * SECOND)).await, (60, false));
+        assert_eq!(ended(wait_until(start + 60 * SECOND)).await, 60);
     }
 
     #[tokio::test(start_paused = true)]
@@ -181,28 +159,13 @@ mod tests {
             sleep(1000 * SECOND).await;
             wait_until(start + 2000 * SECOND).await;
         };
-        assert_eq!(ended(waits).await, (2000, false));
+        assert_eq!(ended(waits).await, 2000);
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_was_due_before_it_began_ends_at_once() {
         let start = Instant::now();
         sleep(SECOND).await;
-        assert_eq!(ended(wait_until(start)).await, (0, false));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_that_its_caller_does_not_take_ends_when_it_is_due() {
-        let stuck = async {
-            for seconds in [300, 20] {
-                answer_begins(Some(Instant::now() + seconds * SECOND));
-                sleep(10 * SECOND).await;
-                if seconds == 300 {
-                    answer_is_over();
-                }
-            }
-            pending::<()>().await;
-        };
-        assert_eq!(ended(stuck).await, (30, true));
+        assert_eq!(ended(wait_until(start)).await, 0);
     }
 }

@@ -4,19 +4,27 @@
 //! readiness, the kubelet (or whoever stands in for it) for startup and liveness.
 //! A command (`exec`) can only be run by whoever started the workload, so it fails here.
 //!
-//! Source: spec/queue-proxy.md §4.3 (limits) and §4.4 (kinds). Unlike the peer, and like a
-//! kubelet, a redirect to another host is not followed: it passes as the 3xx that it is.
+//! - `url.rs`: what is asked for, and where a redirect leads from there
+//! - `http.rs`: GET until an answer is final; `http1.rs` and `http2.rs` are one exchange each
+//! - `grpc.rs`: the health check
+//! - `tls.rs`: whom an HTTPS probe trusts
+//!
+//! Source: spec/queue-proxy.md §4.3 (limits) and §4.4 (kinds).
 
 mod grpc;
+mod http;
 mod http1;
+mod http2;
+mod tls;
+mod url;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use http::StatusCode;
+use ::http::StatusCode;
 use penstock_types::probe::Check;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 
 /// User-Agent of every attempt; the version parts are empty, as the contract has them.
 const AGENT: &str = "kube-probe//";
@@ -26,7 +34,7 @@ const BODY_LIMIT: usize = 10 * 1024;
 
 /// Asks once.
 ///
-/// `own_port` is the port of a check that names none. `limit` bounds the whole attempt;
+/// `host` and `own_port` are those of a check that names none. `limit` bounds the whole attempt;
 /// zero is "no limit" for TCP and HTTP, and fails at once for gRPC (spec/queue-proxy.md §4.3).
 /// Dropping the future closes its connection and leaves nothing running.
 ///
@@ -39,23 +47,23 @@ pub async fn attempt(
     own_port: u16,
     limit: Duration,
 ) -> Result<(), Failure> {
-    let at = |port: &Option<u16>| SocketAddr::new(host, port.unwrap_or(own_port));
+    let port_or_own = |port: &Option<u16>| port.unwrap_or(own_port);
     match check {
-        Check::Tcp { port } => within(limit, connect(at(port))).await.map(drop),
-        Check::Http { tls: true, .. } => Err(Failure::Unsupported {
-            what: "an HTTPS probe",
-        }),
-        Check::Http {
-            port,
-            path,
-            headers,
-            tls: false,
-        } => within(limit, http1::get(at(port), path, headers)).await,
+        Check::Nothing => Err(Failure::Nothing),
+        Check::Tcp { host: other, port } => {
+            let (host, port) = (named(other.as_deref(), host), port_or_own(port));
+            within(limit, connect_to(&host, port)).await.map(drop)
+        }
+        Check::Http(get) => {
+            let port = port_or_own(&get.port);
+            within(limit, http::ask(get, host, port, &tls::SYSTEM)).await
+        }
         Check::Grpc { .. } if limit.is_zero() => Err(Failure::TimedOut { limit }),
-        Check::Grpc { port, service } => within(limit, grpc::check(at(port), service)).await,
-        Check::Exec { .. } => Err(Failure::Unsupported {
-            what: "an exec probe",
-        }),
+        Check::Grpc { port, service } => {
+            let addr = SocketAddr::new(host, port_or_own(port));
+            within(limit, grpc::check(addr, service)).await
+        }
+        Check::Exec { .. } => Err(Failure::Exec),
     }
 }
 
@@ -63,11 +71,25 @@ pub async fn attempt(
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
+    /// The probe does not say what to ask.
+    #[error("no probe found")]
+    Nothing,
+    /// A command cannot be run from here.
+    #[error("exec probe not supported")]
+    Exec,
     /// Nothing decided within the limit.
     #[error("no answer within {limit:?}")]
     TimedOut {
         /// The limit of the attempt.
         limit: Duration,
+    },
+    /// Nobody has that name.
+    #[error("cannot find the host {host:?}: {source}")]
+    Host {
+        /// As the probe has it.
+        host: String,
+        /// Why not.
+        source: io::Error,
     },
     /// Nobody accepts connections there.
     #[error("cannot connect to {addr}: {source}")]
@@ -77,11 +99,19 @@ pub enum Failure {
         /// Why not.
         source: io::Error,
     },
+    /// It does not speak TLS, or has no certificate that the system trusts.
+    #[error("no trusted TLS with {host:?}: {source}")]
+    Tls {
+        /// Whom the certificate has to name.
+        host: String,
+        /// What was wrong.
+        source: io::Error,
+    },
     /// The answer is not the protocol's, or broke off.
-    #[error("no proper answer from {addr}: {source}")]
+    #[error("no proper answer from {host}: {source}")]
     Protocol {
         /// Who answered.
-        addr: SocketAddr,
+        host: String,
         /// What was wrong.
         source: hyper::Error,
     },
@@ -111,12 +141,6 @@ pub enum Failure {
         /// The health, or the gRPC status in its place.
         answer: String,
     },
-    /// A kind of probe that cannot be made from here.
-    #[error("{what} is not supported here")]
-    Unsupported {
-        /// Which kind.
-        what: &'static str,
-    },
 }
 
 /// Ends `attempt` after `limit`; a limit of zero is none.
@@ -130,6 +154,38 @@ async fn within<T>(
     tokio::time::timeout(limit, attempt)
         .await
         .unwrap_or(Err(Failure::TimedOut { limit }))
+}
+
+/// The host that a check names, without the brackets of an IPv6 address; or else `here`.
+fn named(host: Option<&str>, here: IpAddr) -> String {
+    let host = host.map(without_brackets).filter(|host| !host.is_empty());
+    host.map_or_else(|| here.to_string(), str::to_owned)
+}
+
+fn without_brackets(host: &str) -> &str {
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    inner.unwrap_or(host)
+}
+
+/// Connects to `host`, a name or an address.
+async fn connect_to(host: &str, port: u16) -> Result<TcpStream, Failure> {
+    if let Ok(ip) = host.parse() {
+        return connect(SocketAddr::new(ip, port)).await;
+    }
+    let unknown = |source| Failure::Host {
+        host: host.to_owned(),
+        source,
+    };
+    let mut last = unknown(io::Error::from(io::ErrorKind::NotFound));
+    for addr in lookup_host((host, port)).await.map_err(unknown)? {
+        match connect(addr).await {
+            Ok(stream) => return Ok(stream),
+            Err(failure) => last = failure,
+        }
+    }
+    Err(last)
 }
 
 /// Connects to somebody else than itself.

@@ -1,14 +1,25 @@
-//! Bodies of requests on their way to an upstream. One that may have to be sent twice is kept as
-//! it passes, up to a limit.
+//! Bodies of requests on their way to an upstream.
+//!
+//! One that may have to be sent twice is kept as it passes, up to a limit. That of a caller which
+//! sent `Expect: 100-continue` may be held back until the upstream asks for it, or a second has
+//! passed (spec/queue-proxy.md §3.8): the caller is asked when its body is first read. (Over
+//! HTTP/1 the link sees to that.)
 
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::incoming::{Broken, Incoming};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::Notify;
+use tokio::time::{Sleep, sleep};
+
+/// How long a body waits for the upstream's `100 Continue` before it goes anyway.
+const CONTINUE_LIMIT: Duration = Duration::from_secs(1);
 
 /// The body of one attempt.
 #[derive(Debug)]
@@ -16,6 +27,8 @@ pub struct RequestBody {
     /// Was taken for an attempt of which nothing went out.
     front: Option<Bytes>,
     source: Source,
+    wait: Option<Wait>,
+    begun: bool,
 }
 
 #[derive(Debug)]
@@ -35,6 +48,8 @@ impl RequestBody {
         Self {
             front: None,
             source: Source::Empty,
+            wait: None,
+            begun: false,
         }
     }
 
@@ -48,6 +63,8 @@ impl RequestBody {
         Self {
             front: None,
             source,
+            wait: None,
+            begun: false,
         }
     }
 
@@ -59,6 +76,32 @@ impl RequestBody {
     pub(crate) fn behind(mut self, front: Bytes) -> Self {
         self.front = Some(front);
         self
+    }
+
+    /// Whether any of it was read.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Holds the body back until `go` is notified, or for a second.
+    pub(crate) fn wait_for(&mut self, go: Arc<Notify>) {
+        if !self.is_empty() {
+            self.wait = Some(Wait {
+                go: Box::pin(async move { go.notified().await }),
+                limit: Box::pin(sleep(CONTINUE_LIMIT)),
+            });
+        }
+    }
+}
+
+struct Wait {
+    go: Pin<Box<dyn Future<Output = ()> + Send>>,
+    limit: Pin<Box<Sleep>>,
+}
+
+impl std::fmt::Debug for Wait {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Wait")
     }
 }
 
@@ -120,6 +163,8 @@ impl Replay {
                 attempt: now.attempt,
                 next: 0,
             },
+            wait: None,
+            begun: false,
         })
     }
 }
@@ -177,10 +222,16 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(wait) = &mut self.wait {
+            if wait.go.as_mut().poll(cx).is_pending() && wait.limit.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.wait = None;
+        }
         if let Some(front) = self.front.take() {
             return Poll::Ready(Some(Ok(Frame::data(front))));
         }
-        match &mut self.source {
+        let frame = match &mut self.source {
             Source::Empty => Poll::Ready(None),
             Source::Once(body) => Pin::new(body).poll_frame(cx),
             Source::Kept {
@@ -194,7 +245,9 @@ impl Body for RequestBody {
                 }
                 kept.poll_frame(next, cx)
             }
-        }
+        };
+        self.begun |= frame.is_ready();
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

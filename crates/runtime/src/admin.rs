@@ -35,7 +35,8 @@ pub const MAX_CONNECTIONS: usize = 256;
 /// Bytes of a request's head.
 pub const MAX_HEAD: usize = 64 * 1024;
 
-/// Limit for a request's head to arrive, and for an idle connection to send its next one.
+/// Limit for a request's head to arrive, and for an idle connection to send its next one, unless
+/// [`Admin::head_timeout`] says otherwise.
 ///
 /// Source: spec/queue-proxy.md §2, port 9091.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -193,6 +194,7 @@ fn reason(error: &io::Error) -> String {
 pub struct Admin {
     listener: TcpListener,
     addr: SocketAddr,
+    head_timeout: Duration,
 }
 
 impl Admin {
@@ -205,7 +207,34 @@ impl Admin {
         let failed = |source| BindError { addr, source };
         let listener = TcpListener::bind(addr).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, addr })
+        Ok(Self {
+            listener,
+            addr,
+            head_timeout: HEAD_TIMEOUT,
+        })
+    }
+
+    /// Takes a listener that is bound already, and non-blocking. Has to be called within a runtime.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if the socket cannot be watched.
+    pub fn on(listener: std::net::TcpListener) -> io::Result<Self> {
+        let addr = listener.local_addr()?;
+        Ok(Self {
+            listener: TcpListener::from_std(listener)?,
+            addr,
+            head_timeout: HEAD_TIMEOUT,
+        })
+    }
+
+    /// Sets another limit than [`HEAD_TIMEOUT`].
+    #[must_use]
+    pub fn head_timeout(self, head_timeout: Duration) -> Self {
+        Self {
+            head_timeout,
+            ..self
+        }
     }
 
     /// Address that it is bound to.
@@ -229,7 +258,8 @@ impl Admin {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let serving = serve(stream, Arc::clone(&routes), stop.clone());
+                    let serving =
+                        serve(stream, self.head_timeout, Arc::clone(&routes), stop.clone());
                     let cut = cut.clone();
                     connections.spawn(async move {
                         cut.run_until_cancelled(serving).await;
@@ -257,6 +287,7 @@ impl Admin {
 
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin,
+    head_timeout: Duration,
     routes: Arc<Routes>,
     stop: CancellationToken,
 ) {
@@ -269,7 +300,7 @@ async fn serve(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head_timeout)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);

@@ -6,6 +6,7 @@
 //! - [`log`]: lines for a person or for a machine
 //! - [`seldom`]: what is worth a line only now and then
 //! - [`metrics`]: what is scraped, gathered from several registries
+//! - [`request_log`]: a line for each request, by a template
 //! - [`admin`]: the listener for metrics, health and state
 //!
 //! It is part of the queue-proxy, which stands beside every pod, so its tree stays small.
@@ -16,6 +17,7 @@ pub mod admin;
 pub mod drain;
 pub mod log;
 pub mod metrics;
+pub mod request_log;
 pub mod seldom;
 pub mod signal;
 pub mod vars;

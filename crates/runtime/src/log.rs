@@ -3,16 +3,19 @@
 //! Both formats are written here rather than by `tracing-subscriber`, whose JSON needs serde and
 //! whose filter needs a regex engine: neither belongs beside every pod. Text reads
 //! `12:58:25.123 INFO  message key=value`, in UTC; JSON is one object per line with `time`
-//! (RFC 3339), `level`, `target`, `message` and the fields of the event and of its spans.
+//! (RFC 3339), `level`, `target`, `message` (or as a [`Record`] names them) and the fields of the
+//! event and of its spans.
 //!
 //! A line that cannot be written (a closed pipe, a full disk) is lost, and nothing else happens:
 //! a process must not end because nobody reads its log.
 
 mod lines;
+mod record;
 mod time;
 
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tracing::Subscriber;
@@ -23,7 +26,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 
-use lines::Lines;
+use lines::{Lines, Shape};
+pub use record::{Record, Words};
 
 /// Shape of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,6 +141,22 @@ pub fn init(format: Format, filter: Filter, to: Stream) -> Result<(), SetGlobalD
     }
 }
 
+/// As [`init`], with JSON lines that are laid out as `record` says, to any writer.
+///
+/// # Errors
+///
+/// The process logs already.
+pub fn init_records<W>(
+    record: Record,
+    filter: Filter,
+    writer: W,
+) -> Result<(), SetGlobalDefaultError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    tracing::subscriber::set_global_default(records(record, filter, writer))
+}
+
 /// What [`init`] installs, with any writer: each line is one `write_all`. `colour` is for
 /// [`Format::Text`] alone.
 pub fn subscriber<W>(
@@ -148,26 +168,39 @@ pub fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    with_clock(format, filter, colour, writer, SystemTime::now)
+    with_clock(Shape::of(format, colour), filter, writer, SystemTime::now)
+}
+
+/// What [`init_records`] installs.
+pub fn records<W>(record: Record, filter: Filter, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let shape = Shape::Json(Arc::new(record));
+    with_clock(shape, filter, writer, SystemTime::now)
+}
+
+impl Shape {
+    fn of(format: Format, colour: bool) -> Self {
+        match format {
+            Format::Text => Self::Text { colour },
+            Format::Json => Self::Json(Arc::default()),
+        }
+    }
 }
 
 fn with_clock<W>(
-    format: Format,
+    shape: Shape,
     filter: Filter,
-    colour: bool,
     writer: W,
     now: fn() -> SystemTime,
 ) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = Lines {
-        format,
-        colour,
-        now,
-    };
+    let lines = Lines { shape, now };
     let layer = fmt::layer()
-        .fmt_fields(lines)
+        .fmt_fields(lines.clone())
         .event_format(lines)
         .with_writer(writer)
         // It would report a lost line on standard error, and panic if that is closed, too.

@@ -3,8 +3,11 @@
 //! A test makes its own [`Registry`] and reads its own numbers; a process adds its registries
 //! to one [`Gather`]. A part may come and go while the process runs (a pod of `penstock up`).
 
+mod family;
 mod http_series;
 mod process;
+mod rows;
+mod tally;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -13,11 +16,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Gauge, Opts, Registry, TextEncoder};
 
+pub use family::{FamilyOf, LabelSet, OVERFLOW};
 pub use http_series::{
     DURATION_BUCKETS, Exchange, HTTP_SCOPE, HttpLabels, HttpSeries, MAX_LABEL_SETS,
-    MAX_LABEL_VALUE, Outcome, Peer, SIZE_BUCKETS, Scheme, Scope, Side,
+    MAX_LABEL_VALUE, Outcome, Peer, SIZE_BUCKETS, Scheme, Scope, Side, address_labels, bytes,
+    exchange_labels, known_method,
 };
 pub use process::register as register_process;
+pub use rows::{Figures, Labels, Rows};
+pub use tally::Tally;
 
 /// Content type of [`Gather::text`].
 ///
@@ -134,6 +141,26 @@ impl Drop for Attached {
 pub fn register_build_info(registry: &Registry, version: &str) -> prometheus::Result<()> {
     let opts = Opts::new("penstock_build_info", "Version that runs, always 1")
         .const_label("version", version);
+    let gauge = Gauge::with_opts(opts)?;
+    gauge.set(1.0);
+    registry.register(Box::new(gauge))
+}
+
+/// Registers `target_info`, which is always 1 and says what is measured: the `resource`
+/// attributes with their OpenTelemetry names, such as `k8s.pod.name`. Empty ones are left out.
+///
+/// Source: spec/queue-proxy.md §7.1, §7.2; spec/activator.md §8.
+///
+/// # Errors
+///
+/// A name is not valid, or the registry has it already.
+pub fn register_target_info(
+    registry: &Registry,
+    resource: &[(&str, &str)],
+) -> prometheus::Result<()> {
+    let told = resource.iter().filter(|(_, value)| !value.is_empty());
+    let labels = told.map(|(name, value)| (name.replace(['.', '-'], "_"), (*value).to_owned()));
+    let opts = Opts::new("target_info", "Target metadata").const_labels(labels.collect());
     let gauge = Gauge::with_opts(opts)?;
     gauge.set(1.0);
     registry.register(Box::new(gauge))

@@ -14,6 +14,7 @@
 
 pub mod go;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -86,9 +87,26 @@ impl<G: Fn(&str) -> Option<String>> Vars<G> {
         self.read(name, None, wanted, |text| parse(text).map(Some))
     }
 
-    /// Notes a mistake that only several variables together show; `text` is that of `name`.
-    pub fn reject(&mut self, name: &'static str, text: Option<String>, wanted: &'static str) {
+    /// Notes a mistake that parsing one variable does not show: one between several, or one deep
+    /// inside a value, whose place then belongs to `name`. `text` is what stands there.
+    pub fn reject(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        text: Option<String>,
+        wanted: impl Into<Cow<'static, str>>,
+    ) {
+        let (name, wanted) = (name.into(), wanted.into());
         self.bad.push(BadVar { name, text, wanted });
+    }
+
+    /// Notes mistakes that were found elsewhere.
+    pub fn reject_all(&mut self, bad: BadVars) {
+        self.bad.extend(bad.0);
+    }
+
+    /// The text of `name`, if it is set.
+    pub fn text(&self, name: &str) -> Option<String> {
+        (self.get)(name)
     }
 
     /// `config`, unless something was wrong.
@@ -108,12 +126,12 @@ impl<G: Fn(&str) -> Option<String>> Vars<G> {
 /// One variable that was rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct BadVar {
-    /// Its name.
-    pub name: &'static str,
+    /// Its name, and the place within its value if that has parts.
+    pub name: Cow<'static, str>,
     /// Its text; `None` if it is not set.
     pub text: Option<String>,
     /// What would be right.
-    pub wanted: &'static str,
+    pub wanted: Cow<'static, str>,
 }
 
 impl fmt::Display for BadVar {
@@ -197,13 +215,16 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_between_variables_is_told_like_the_others() {
+    fn mistakes_between_variables_and_within_one_are_told_like_the_others() {
         let mut vars = vars(&[("MIN", "1.3")]);
-        vars.reject("MIN", Some("1.3".to_owned()), "at most MAX, which is 1.2");
+        let min = vars.text("MIN");
+        vars.reject("MIN", min, "at most MAX, which is 1.2");
+        vars.reject(format!("TREE {}", "a.b"), None, "a count");
         let bad = vars.finish(()).unwrap_err();
         assert_eq!(
             bad.to_string(),
-            "MIN=\"1.3\" is not at most MAX, which is 1.2"
+            "MIN=\"1.3\" is not at most MAX, which is 1.2\n\
+             TREE a.b is not set; it has to be a count"
         );
     }
 }

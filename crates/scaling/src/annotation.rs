@@ -24,7 +24,10 @@ macro_rules! keys {
             name: concat!("autoscaling.knative.dev/", $name),
             alias: keys!(@alias $($alias)?),
         };
-    )*};
+    )*
+        /// The names of all keys under the prefix.
+        const NAMES: &[&str] = &[$($key.name),*];
+    };
     (@alias) => { None };
     (@alias $alias:literal) => { Some(concat!("autoscaling.knative.dev/", $alias)) };
 }
@@ -71,6 +74,11 @@ impl Key {
     ) -> Option<T> {
         self.find(annotations).and_then(|(_, value)| parse(value))
     }
+}
+
+/// The names of all annotations that the autoscaler reads, in their present spelling.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().copied().chain([PROGRESS_DEADLINE.name])
 }
 
 /// Checks every annotation that the autoscaler reads, and returns all that are wrong.

@@ -22,7 +22,9 @@
 //!
 //! **Up**, at once: to the need, if something waits and the need is above the pods wanted, or
 //! if it is [`BAND`] above them. For [`COMPLETE`] after such a raise the band is only [`DRIFT`]: the
-//! second that showed a step was not all after it. A load that stays inside the band is followed once per stable
+//! second that showed a step was not all after it. A line that goes on growing within [`TOGETHER`] of
+//! a raise has to be worth [`WORTH_A_CALL`] times the pods for another one: a line in front of pods
+//! that are still starting grows with every request. A load that stays inside the band is followed once per stable
 //! window, from the mean of that window, if it is [`DRIFT`] above the pods.
 //!
 //! **Down**: to the highest of the need now, the needs of the last [`HOLD`] (a quarter of the stable
@@ -46,6 +48,8 @@
 //! | [`BAND`] | 10% | above the ±3% of a measured steady load; a step of x1.3 is well outside |
 //! | [`DRIFT`] | 2% | the mean of a window of 60 noisy seconds is good to about 1% |
 //! | [`COMPLETE`] | 3 s | the first second after a step is a mixed one; two more may come late |
+//! | [`TOGETHER`] | 1 s | by then the next report is there, and tells of all that came meanwhile |
+//! | [`WORTH_A_CALL`] | x1.5 | a line of any length is followed in few calls; halving their number again doubles the wait |
 //! | [`BELIEVED`] | x2 | the largest step that has to be followed from one full second |
 //! | [`HOLD`] | 15 s | longer than a pod takes to start, and than the gaps of a load that would pay for new starts after each |
 //! | [`PACE`] | 1/10 | 6 s of 60: a peak halves (rate 2) in each, and is gone long before a whole window is over |
@@ -73,6 +77,10 @@ pub const BAND: f64 = 0.1;
 pub const DRIFT: f64 = 0.02;
 /// Time after a raise in which the rest of the same rise is followed.
 pub const COMPLETE: Duration = Duration::from_secs(3);
+/// Time after a raise in which more of the same line has to be worth another one.
+pub const TOGETHER: Duration = Duration::from_secs(1);
+/// Growth of the need that is worth another raise at once.
+pub const WORTH_A_CALL: f64 = 1.5;
 /// Growth from one second to the next that is believed to stay.
 pub const BELIEVED: f64 = 2.0;
 /// Time for which a need keeps its pods, if a quarter of the stable window is not shorter.
@@ -86,6 +94,8 @@ pub const SILENCE: Duration = Duration::from_secs(3);
 const TICK: Duration = Duration::from_secs(2);
 /// Time a revision is given beyond its progress deadline (spec/autoscaler.md §8).
 const DEADLINE_SLACK: Duration = Duration::from_secs(30);
+/// Time from which a report is about another second: they come each second, give or take.
+const ANOTHER: Duration = Duration::from_millis(500);
 /// What a sum of doubles may be too much.
 const ROUNDING: f64 = 1e-9;
 
@@ -125,6 +135,8 @@ pub struct Decider {
     heard: Option<Duration>,
     /// Load that pods held in the last second and in the one before.
     held: [f64; 2],
+    /// When the first of them was first reported.
+    held_since: Duration,
     /// Load of the last second, as far as it is believed to stay.
     steady: f64,
     /// Since when the newest word is "nothing".
@@ -147,6 +159,7 @@ impl Decider {
             load: Load::default(),
             heard: None,
             held: [0.0; 2],
+            held_since: Duration::ZERO,
             steady: 0.0,
             idle: None,
             seconds: Seconds::default(),
@@ -194,7 +207,15 @@ impl Decider {
                 Metric::Concurrency => average.min(self.spec.total * f64::from(ready)),
                 Metric::Rps => average,
             };
-            self.held = [held, self.held[0]];
+            // Several sources may speak in one second; only a second makes the last one the one
+            // before.
+            let before = if now.saturating_sub(self.held_since) >= ANOTHER {
+                self.held_since = now;
+                self.held[0]
+            } else {
+                self.held[1]
+            };
+            self.held = [held, before];
             self.seconds.record(now, average, self.spec.stable_window);
         }
         self.load = load;
@@ -318,7 +339,13 @@ impl Decider {
         }
 
         let pods = f64::from(self.pods);
-        let need = self.need();
+        // A line that grows before the first pod is there would bring one call after another.
+        let hurried = self.raised > self.born && now.saturating_sub(self.raised) < TOGETHER;
+        let need = if hurried && self.need_of_requests() < pods * WORTH_A_CALL {
+            self.steady / target
+        } else {
+            self.need()
+        };
         let stable = self.stable(now);
         let unchanged = now.saturating_sub(self.changed);
         // Without a pod only a waiting request asks for one: a line that emptied does not.

@@ -15,6 +15,7 @@
 pub mod activity;
 pub mod annotation;
 pub mod bounds;
+pub mod bucket;
 pub mod config;
 pub mod demand;
 pub mod knative;
@@ -23,6 +24,7 @@ pub mod load;
 pub mod maximum;
 pub mod reconcile;
 pub mod sample;
+pub mod scrape;
 pub mod spec;
 pub mod window;
 pub mod zero;

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::activity::State;
+use crate::activity::{Activity, State};
 use crate::bounds::{Bound, FEWEST_ACTIVATORS, activators, bound};
 use crate::knative::Status;
 use crate::spec::Spec;
@@ -133,6 +133,46 @@ fn scale(spec: &Spec, state: &State, observed: &Observed, path: Path, now: Durat
         ask: last.wanted.filter(|_| last.write).and_then(differs),
         again_after: last.again_after,
         why: Some(Reason::LastPod(last.why)),
+    }
+}
+
+/// How a revision's scaling stands, as Kubernetes writes it: a condition is true, false or open.
+///
+/// Source: spec/autoscaler.md §7, steps 1, 6 and 7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conditions {
+    /// Whether it is active (`Active`).
+    pub active: Option<bool>,
+    /// Whether it once had its initial scale (`ScaleTargetInitialized`).
+    pub initialized: Option<bool>,
+    /// Whether requests find their way (`SKSReady`).
+    pub path_ready: Option<bool>,
+}
+
+impl Conditions {
+    /// Those of a revision in `state`; `path_ready` says whether its way is there and whole.
+    pub fn new(state: &State, path_ready: bool) -> Self {
+        Self {
+            active: match state.activity {
+                Activity::New | Activity::Activating => None,
+                Activity::Active => Some(true),
+                Activity::Inactive(_) => Some(false),
+            },
+            initialized: state.initialized.then_some(true),
+            path_ready: path_ready.then_some(true),
+        }
+    }
+
+    /// All of them together (`Ready`): one that is false decides, then one that is open.
+    pub fn ready(&self) -> Option<bool> {
+        let all = [self.active, self.initialized, self.path_ready];
+        if all.contains(&Some(false)) {
+            Some(false)
+        } else if all.contains(&None) {
+            None
+        } else {
+            Some(true)
+        }
     }
 }
 

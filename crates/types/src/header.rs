@@ -22,6 +22,11 @@ pub const NETWORK_HASH: &str = "k-network-hash";
 pub const KUBELET_PROBE: &str = "k-kubelet-probe";
 /// RFC 9209: which proxy answered in place of the workload, and why.
 pub const PROXY_STATUS: &str = "proxy-status";
+/// Ours, in the handshake between activator and autoscaler: [`DEMAND_EXTENSION_VERSION`] on both
+/// sides if they know the additions of [`wire`](crate::wire).
+pub const DEMAND_EXTENSION: &str = "penstock-demand";
+/// Value of [`DEMAND_EXTENSION`].
+pub const DEMAND_EXTENSION_VERSION: &str = "1";
 
 /// User-Agent prefix of the kubelet's probes.
 pub const KUBE_PROBE_AGENT: &str = "kube-probe/";

@@ -1,5 +1,5 @@
 //! The words of the domain, shared by every crate: who a request is for, how many may run
-//! at once, what is reported about it. No I/O, no runtime, no dependency.
+//! at once, what is reported about it. No I/O, no runtime; of other crates only prost, for [`stat`].
 
 #![forbid(unsafe_code)]
 
@@ -9,5 +9,7 @@ pub mod header;
 pub mod probe;
 pub mod request_stats;
 mod revision;
+pub mod stat;
+pub mod wire;
 
 pub use revision::{Protocol, Reachability, RevisionId, Slots, Timeouts};

@@ -25,7 +25,7 @@ impl Probe {
     /// Source: spec/queue-proxy.md §4.2, "Default user probe".
     pub fn tcp_default() -> Self {
         Self {
-            check: Check::Tcp { port: None },
+            check: Check::OWN_PORT,
             initial_delay: Duration::ZERO,
             period: None,
             timeout: Duration::from_secs(1),
@@ -35,25 +35,21 @@ impl Probe {
     }
 }
 
-/// What one attempt does. A port of `None` is the workload's own (`$PORT`).
+/// What one attempt does. A port of `None` is the workload's own (`$PORT`), a host of `None` the
+/// one where the workload runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
+    /// Nothing is said of how to ask, so nothing can pass.
+    Nothing,
     /// Connects, and closes.
     Tcp {
+        /// Name or address to connect to.
+        host: Option<String>,
         /// Port to connect to.
         port: Option<u16>,
     },
     /// GET; a status from 200 to 399 passes.
-    Http {
-        /// Port to ask.
-        port: Option<u16>,
-        /// Path and query, with its leading slash.
-        path: String,
-        /// Whether to ask over TLS.
-        tls: bool,
-        /// Further headers, in order.
-        headers: Vec<(String, String)>,
-    },
+    Http(HttpGet),
     /// `grpc.health.v1.Health/Check`; SERVING passes.
     Grpc {
         /// Port to ask.
@@ -66,4 +62,32 @@ pub enum Check {
         /// Program and arguments.
         command: Vec<String>,
     },
+}
+
+impl Check {
+    /// Connects to the workload's own port.
+    pub const OWN_PORT: Self = Self::Tcp {
+        host: None,
+        port: None,
+    };
+}
+
+/// How to ask over HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpGet {
+    /// Name or address to ask.
+    pub host: Option<String>,
+    /// Port to ask.
+    pub port: Option<u16>,
+    /// Path and query, with or without its leading slash.
+    pub path: String,
+    /// Whether to ask over TLS, with a certificate that the system trusts.
+    pub tls: bool,
+    /// Further headers, in order.
+    pub headers: Vec<(String, String)>,
+    /// Whether to ask over HTTP/2 first, without TLS and by prior knowledge.
+    pub detects_http2: bool,
+    /// Whether a redirect to another host is followed, as in a queue-proxy. To a kubelet it has
+    /// passed.
+    pub leaves_host: bool,
 }

@@ -1,5 +1,5 @@
 //! Policy `knative`: windows, the decider, the bounds and the way to zero, put together for a
-//! place where the activator is always in the path and no pod is scraped.
+//! place where the activator is always in the path.
 
 use std::fmt;
 use std::time::Duration;
@@ -33,18 +33,24 @@ pub(crate) struct Knative {
     state: State,
     /// Pods asked for.
     wanted: u32,
+    /// Whether pods are asked for their figures.
+    scraped: bool,
 }
 
 /// A decision, and what became of it on its way to the cluster.
 #[derive(Debug)]
 pub(crate) struct Why {
-    decision: Decision,
+    /// `None` where there was nothing to decide on.
+    decision: Option<Decision>,
     reason: Option<Reason>,
 }
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.decision)?;
+        match &self.decision {
+            Some(decision) => write!(f, "{decision}")?,
+            None => f.write_str("the pods have not told their load")?,
+        }
         match self.reason {
             Some(reason) => write!(f, ", {reason}"),
             None => Ok(()),
@@ -69,6 +75,7 @@ impl Knative {
             } else {
                 spec.initial_scale
             },
+            scraped: false,
             // Pods that are still starting were wanted for a reason, too.
             decider: Decider::new(spec, ready.max(wanted), now),
         }
@@ -76,6 +83,10 @@ impl Knative {
 
     pub(crate) fn spec(&self) -> &Spec {
         self.decider.spec()
+    }
+
+    pub(crate) fn set_scraped(&mut self, scraped: bool) {
+        self.scraped = scraped;
     }
 
     pub(crate) fn set_spec(&mut self, spec: Spec, now: Duration) {
@@ -106,11 +117,22 @@ impl Knative {
     }
 
     pub(crate) fn decide(&mut self, ready: u32, now: Duration) -> Verdict {
-        // Nothing is scraped here: an empty window is no load, not missing data.
-        self.averages = self
-            .load
-            .averages(self.decider.spec().metric, false, now)
-            .unwrap_or_default();
+        // Where nothing is scraped, an empty window is no load, not missing data.
+        let spec = self.decider.spec();
+        let scraped = self.scraped && spec.is_scraped();
+        let Some(averages) = self.load.averages(spec.metric, scraped, now) else {
+            return Verdict {
+                pods: self.wanted,
+                mode: "silent",
+                figure: 0.0,
+                target: spec.target,
+                why: super::Why::Knative(Why {
+                    decision: None,
+                    reason: None,
+                }),
+            };
+        };
+        self.averages = averages;
         let decision = self.decider.decide(self.averages, ready, now);
         self.status.update(&decision);
         let observed = Observed {
@@ -131,7 +153,7 @@ impl Knative {
             figure,
             target: decision.target,
             why: super::Why::Knative(Why {
-                decision,
+                decision: Some(decision),
                 reason: step.why,
             }),
         }

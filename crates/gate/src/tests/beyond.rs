@@ -136,6 +136,17 @@ fn a_place_set_aside_stays_so_when_a_request_leaves_it() {
 }
 
 #[test]
+fn a_place_is_aside_only_while_it_is_there_and_another_counts_unless_it_is_aside() {
+    let gate = gate(limited(1), ANY, &["a", "b"]);
+    let _inside = [gate.try_admit().unwrap(), gate.try_admit().unwrap()];
+    assert!(gate.has_another(&"a") && !gate.is_aside(&"b"));
+    gate.set_aside(&"b");
+    assert!(gate.is_aside(&"b") && !gate.has_another(&"a") && gate.has_another(&"b"));
+    gate.set_places(&["a"]);
+    assert!(!gate.is_aside(&"b") && !gate.has_another(&"a"));
+}
+
+#[test]
 fn choice_of_two_never_falls_on_one_set_aside_and_uses_all_others() {
     let gate = gate(Slots::Unlimited, ANY, &[0, 1, 2, 3]);
     gate.set_aside(&1);
@@ -227,4 +238,24 @@ fn a_waker_that_comes_back_to_the_gate_finds_it_unlocked() {
     drop(left);
     drop((slot, second));
     assert_eq!((gate.waiting(), gate.in_flight()), (0, 0));
+}
+
+#[test]
+fn closing_wakes_each_who_waits_once_and_tells_who_watches_the_line() {
+    let gate = gate(limited(1), ANY, &["a"]);
+    let running = gate.try_admit().unwrap();
+    let mut waiting = [Request::waiting(&gate), Request::waiting(&gate)];
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut changed = pin!(gate.waiting_other_than(2));
+    let mut cx = Context::from_waker(&waker);
+    assert!(changed.as_mut().poll(&mut cx).is_pending());
+    gate.close();
+    assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+    for request in &mut waiting {
+        assert_eq!(request.woken(), 1);
+        assert!(matches!(request.poll(), Poll::Ready(Err(Refused::Closed))));
+    }
+    drop(running);
+    assert_eq!(gate.in_flight(), 0);
 }

@@ -7,7 +7,10 @@ fn a36_q6_with_one_slot_and_one_waiting_the_third_is_full_and_two_succeed() {
     let gate = gate(limited(1), ONE, &[()]);
     let first = Request::new(&gate).slot();
     let mut second = Request::waiting(&gate);
-    assert!(matches!(Request::new(&gate).poll(), Poll::Ready(Err(Full))));
+    assert!(matches!(
+        Request::new(&gate).poll(),
+        Poll::Ready(Err(Refused::Full))
+    ));
     drop(first);
     drop(second.slot());
     assert_eq!((gate.waiting(), gate.in_flight()), (0, 0));
@@ -33,7 +36,10 @@ fn a38_q9_the_place_of_one_that_gave_up_in_the_line_is_free_at_once() {
         assert_eq!(gate.waiting(), 0);
     }
     let mut waiting = [Request::waiting(&gate), Request::waiting(&gate)];
-    assert!(matches!(Request::new(&gate).poll(), Poll::Ready(Err(Full))));
+    assert!(matches!(
+        Request::new(&gate).poll(),
+        Poll::Ready(Err(Refused::Full))
+    ));
     gate.set_places(&[()]);
     for request in &mut waiting {
         drop(request.slot());
@@ -105,10 +111,10 @@ fn q15_of_14_at_once_before_one_slot_and_a_line_of_10_three_are_full() {
     let gate = gate(limited(1), Limits { waiting: 10 }, &[()]);
     let mut requests: Vec<_> = (0..14).map(|_| Request::new(&gate)).collect();
     let answers: Vec<_> = requests.iter_mut().map(Request::poll).collect();
-    let full = |answer: &&Poll<_>| matches!(answer, Poll::Ready(Err(Full)));
+    let full = |answer: &&Poll<_>| matches!(answer, Poll::Ready(Err(Refused::Full)));
     assert_eq!(answers.iter().filter(full).count(), 3);
     assert_eq!((gate.waiting(), gate.in_flight()), (10, 1));
-    assert_eq!(Full.to_string(), "pending request queue full");
+    assert_eq!(Refused::Full.to_string(), "pending request queue full");
 }
 
 #[test]

@@ -28,7 +28,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use penstock_types::Slots;
 
-use crate::{Admit, Full, Gate, Limits, Slot};
+use crate::{Admit, Gate, Limits, Refused, Slot};
 
 const ANY: Limits = Limits { waiting: 1000 };
 const ONE: Limits = Limits { waiting: 1 };
@@ -83,7 +83,7 @@ impl<P: Clone + PartialEq + Send + 'static> Request<P> {
         }
     }
 
-    fn poll(&mut self) -> Poll<Result<Slot<P>, Full>> {
+    fn poll(&mut self) -> Poll<Result<Slot<P>, Refused>> {
         let waker = Waker::from(Arc::clone(&self.woken));
         self.admit.as_mut().poll(&mut Context::from_waker(&waker))
     }

@@ -266,7 +266,8 @@ impl Pair {
         self.model.admit(arrival);
         let waits = self.model.waiting() > before;
         match request.poll() {
-            Poll::Ready(Err(Full)) => {
+            Poll::Ready(Err(Refused::Closed)) => panic!("nobody closed it"),
+            Poll::Ready(Err(Refused::Full)) => {
                 assert!(waits && before >= limit, "refused with {before} waiting");
                 self.model.requests.retain(|(other, _)| *other != arrival);
             }
@@ -322,7 +323,7 @@ impl Pair {
                 drop(self.line.remove(at));
                 self.went_inside(arrival, slot);
             }
-            Poll::Ready(Err(Full)) => panic!("refused after it was accepted"),
+            Poll::Ready(Err(_)) => panic!("refused after it was accepted"),
             Poll::Pending => assert!(!granted, "request {arrival} was passed over"),
         }
     }
@@ -403,5 +404,34 @@ proptest! {
             pair.apply(operation);
         }
         pair.end();
+    }
+
+    #[test]
+    fn a_closed_gate_lets_all_who_wait_go_and_what_runs_finish(
+        limit in prop_oneof![Just(0_u32), 1..3_u32, 4..6_u32],
+        operations in proptest::collection::vec(operation(), 1..100),
+    ) {
+        let mut pair = Pair::new(Slots::from_concurrency(limit), 7);
+        for operation in operations {
+            pair.apply(operation);
+        }
+        let Pair { gate, line, mut inside, .. } = pair;
+        gate.close();
+        assert_eq!((gate.waiting(), gate.in_flight()), (0, inside.len()));
+        gate.set_places(&[1, 2]);
+        for (arrival, mut request) in line {
+            // Every second is dropped without a look.
+            if arrival % 2 == 0 {
+                assert!(matches!(request.poll(), Poll::Ready(Err(Refused::Closed))));
+            }
+        }
+        assert!(gate.try_admit().is_none());
+        assert!(matches!(Request::new(&gate).poll(), Poll::Ready(Err(Refused::Closed))));
+        if let Some((_, _, slot)) = inside.pop() {
+            let mut again = Request::from(slot.elsewhere());
+            assert!(matches!(again.poll(), Poll::Ready(Err(Refused::Closed))));
+        }
+        drop(inside);
+        assert_eq!((gate.waiting(), gate.in_flight()), (0, 0));
     }
 }

@@ -77,7 +77,7 @@ impl Sidecars {
             user_addr: pod.user_addr,
             slots: pod.slots,
             timeouts: pod.timeouts,
-            readiness: pod.readiness.clone(),
+            readiness: pod.readiness.clone().into(),
         };
         let proxy = QueueProxy::bind(ANY_PORT, config).map_err(io::Error::other)?;
         let running = proxy.start(&self.workers, metrics)?;

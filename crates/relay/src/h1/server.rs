@@ -144,7 +144,8 @@ async fn exchange<A: Answer>(
 /// An answer on its way to the caller.
 struct Giving<'a, G> {
     intake: &'a Shared,
-    body: Body<G>,
+    /// Until all of it is in `out`: nothing of it, nor what it holds, waits for the caller then.
+    body: Option<Body<G>>,
     encoder: Encoder,
     out: Outbox,
     /// Nothing more is put into `out`.
@@ -164,8 +165,8 @@ async fn give<G: Guard>(
     if poll_fn(|cx| giving.poll(cx)).await.is_none() {
         return Next::Cut;
     }
-    if switches {
-        return Next::Switch(Box::new(giving.body));
+    if switches && let Some(body) = giving.body.take() {
+        return Next::Switch(Box::new(body));
     }
     drop(giving);
     let read = poll_fn(|cx| Poll::Ready(intake.lock().end_request(cx))).await;
@@ -220,8 +221,8 @@ fn begin<'a, G: Guard>(
     let giving = Giving {
         intake,
         over: bare,
-        due: body.whole_due(),
-        body,
+        due: body.due(),
+        body: (!bare || switches).then_some(body),
         encoder,
         out,
     };
@@ -263,7 +264,11 @@ impl<G: Guard> Giving<'_, G> {
 
     /// Moves a piece of the body to `out`.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        let put = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+        let Some(body) = &mut self.body else {
+            self.over = true;
+            return Poll::Ready(Some(()));
+        };
+        let put = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
             None => {
                 self.over = true;
                 self.encoder.end(&mut self.out, None)
@@ -271,7 +276,7 @@ impl<G: Guard> Giving<'_, G> {
             Some(Err(_)) => return Poll::Ready(None),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
-                    self.over = self.body.is_end_stream();
+                    self.over = body.is_end_stream();
                     self.encoder.data(&mut self.out, data, self.over)
                 }
                 Err(frame) => {
@@ -280,6 +285,9 @@ impl<G: Guard> Giving<'_, G> {
                 }
             },
         };
+        if self.over {
+            self.body = None;
+        }
         Poll::Ready(put.ok())
     }
 }
@@ -306,7 +314,7 @@ async fn refuse<G>(intake: &Shared, bad: BadHead) -> Next<G> {
     );
     let mut giving = Giving {
         intake,
-        body,
+        body: Some(body),
         encoder: Encoder::ToTheEnd,
         out,
         over: false,

@@ -1,17 +1,14 @@
 //! `grpc.health.v1.Health/Check` over HTTP/2 by prior knowledge.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE, USER_AGENT};
 use http::{Method, Request, StatusCode, Version};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::rt::Executor;
-use hyper_util::rt::TokioIo;
 use prost::Message;
-use tokio::task::JoinSet;
 
+use super::http2::Exchange;
 use super::{AGENT, BODY_LIMIT, Failure, connect};
 
 /// Compression flag and length in front of every gRPC message.
@@ -40,23 +37,9 @@ pub(super) enum ServingStatus {
 
 /// Asks the server at `addr` about `service`.
 pub(super) async fn check(addr: SocketAddr, service: &str) -> Result<(), Failure> {
-    let broken = |source| Failure::Protocol { addr, source };
-    let tasks = Arc::new(Mutex::new(JoinSet::new()));
     let stream = connect(addr).await?;
-    let builder = hyper::client::conn::http2::Builder::new(Tasks(Arc::downgrade(&tasks)));
-    let (mut sender, connection) = builder
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(broken)?;
-    Tasks(Arc::downgrade(&tasks)).execute(async move {
-        // Its error is the request's error too.
-        let _ = connection.await;
-    });
-    let response = sender
-        .send_request(request(addr, service)?)
-        .await
-        .map_err(broken)?;
-    let (head, body) = response.into_parts();
+    let exchange = Exchange::start(stream, request(addr, service)?, &addr.to_string()).await?;
+    let (head, body) = exchange.answer.into_parts();
     if head.status != StatusCode::OK {
         return Err(Failure::Status {
             status: head.status,
@@ -139,24 +122,4 @@ fn judge(body: &[u8]) -> Result<(), Failure> {
 
 fn not_serving(answer: String) -> Failure {
     Failure::NotServing { answer }
-}
-
-/// Runs what hyper spawns in a set that ends with the attempt.
-///
-/// Weak, because the tasks in the set hold their executor.
-#[derive(Clone)]
-struct Tasks(Weak<Mutex<JoinSet<()>>>);
-
-impl<F> Executor<F> for Tasks
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, task: F) {
-        if let Some(tasks) = self.0.upgrade() {
-            tasks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .spawn(task);
-        }
-    }
 }

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use penstock_types::probe::Check;
+use penstock_types::probe::{Check, HttpGet};
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -19,6 +19,9 @@ use tokio::task::JoinSet;
 
 use super::grpc::{HealthCheckRequest, HealthCheckResponse};
 use super::{Failure, attempt};
+
+mod http2;
+mod https;
 
 /// Longer than any machine takes for an answer from itself.
 const AMPLE: Duration = Duration::from_secs(60);
@@ -62,11 +65,13 @@ async fn http_server(answers: &[&str]) -> Server {
 }
 
 fn http(path: &str) -> Check {
-    Check::Http {
-        port: None,
+    Check::Http(get(path))
+}
+
+fn get(path: &str) -> HttpGet {
+    HttpGet {
         path: path.to_owned(),
-        tls: false,
-        headers: Vec::new(),
+        ..HttpGet::default()
     }
 }
 
@@ -89,16 +94,17 @@ async fn closed() -> SocketAddr {
 }
 
 #[tokio::test]
-async fn tcp_passes_where_somebody_listens() {
+async fn case_64_tcp_passes_where_somebody_listens() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let addr = listener.local_addr().unwrap();
-    ask(addr, &Check::Tcp { port: None }).await.unwrap();
+    ask(addr, &Check::OWN_PORT).await.unwrap();
     let named = Check::Tcp {
+        host: None,
         port: Some(addr.port()),
     };
     attempt(&named, addr.ip(), 1, Duration::ZERO).await.unwrap();
     drop(listener);
-    let failure = ask(addr, &Check::Tcp { port: None }).await.unwrap_err();
+    let failure = ask(addr, &Check::OWN_PORT).await.unwrap_err();
     assert!(matches!(failure, Failure::Connect { .. }), "{failure}");
 }
 
@@ -115,7 +121,7 @@ async fn a_connection_to_itself_is_nobody() {
 }
 
 #[tokio::test]
-async fn http_passes_from_200_to_399() {
+async fn cases_68_and_81_http_passes_from_200_to_399() {
     let table = [
         ("200 OK", true),
         ("204 No Content", true),
@@ -133,7 +139,7 @@ async fn http_passes_from_200_to_399() {
 }
 
 #[tokio::test]
-async fn the_request_is_a_kubelets_with_the_probes_headers_beside_its_own() {
+async fn cases_80_and_84_the_request_is_a_kubelets_with_the_probes_headers_beside_its_own() {
     for path in ["/health?foo=bar", "health?foo=bar"] {
         let server = http_server(&[&status("200 OK")]).await;
         let headers = [
@@ -142,14 +148,11 @@ async fn the_request_is_a_kubelets_with_the_probes_headers_beside_its_own() {
             ("User-Agent", "mine"),
             ("Host", "h"),
         ];
-        let check = Check::Http {
-            port: None,
-            path: path.to_owned(),
-            tls: false,
-            headers: headers
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .to_vec(),
-        };
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let check = Check::Http(HttpGet {
+            headers: headers.to_vec(),
+            ..get(path)
+        });
         ask(server.addr, &check).await.unwrap();
         let request = server.asked.lock().unwrap()[0].to_lowercase();
         let lines: Vec<&str> = request.lines().collect();
@@ -168,7 +171,7 @@ async fn the_request_is_a_kubelets_with_the_probes_headers_beside_its_own() {
 }
 
 #[tokio::test]
-async fn redirects_on_the_same_host_are_followed_and_the_last_status_decides() {
+async fn case_83_redirects_are_followed_and_the_last_status_decides() {
     let (ok, missing) = (status("200 OK"), status("404 Not Found"));
     let table = [
         ("to a good place", vec![moved("/b"), ok.clone()], true, 2),
@@ -213,18 +216,25 @@ async fn a_body_without_end_does_not_hold_the_probe() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_fails() {
+async fn case_81_what_is_not_http_fails() {
     let server = http_server(&["nonsense\r\n\r\n"]).await;
     let failure = ask(server.addr, &http("/")).await.unwrap_err();
     assert!(matches!(failure, Failure::Protocol { .. }), "{failure}");
     let failure = ask(closed().await, &http("/")).await.unwrap_err();
+    assert!(matches!(failure, Failure::Connect { .. }), "{failure}");
+    // Nobody listens at port 0.
+    let nobody = Check::Http(HttpGet {
+        port: Some(0),
+        ..get("/")
+    });
+    let failure = ask(server.addr, &nobody).await.unwrap_err();
     assert!(matches!(failure, Failure::Connect { .. }), "{failure}");
     let failure = ask(server.addr, &http("/a b")).await.unwrap_err();
     assert!(matches!(failure, Failure::Invalid { .. }), "{failure}");
 }
 
 #[tokio::test]
-async fn silence_ends_with_the_limit() {
+async fn case_81_silence_ends_with_the_limit() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let addr = listener.local_addr().unwrap();
     let limit = Duration::from_millis(1);
@@ -240,24 +250,65 @@ async fn silence_ends_with_the_limit() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_asked_from_here_says_so() {
+async fn case_67_what_cannot_be_asked_from_here_says_so() {
     let exec = Check::Exec {
         command: vec!["true".to_owned()],
     };
-    let tls = Check::Http {
-        port: None,
-        path: "/".to_owned(),
-        tls: true,
-        headers: Vec::new(),
-    };
     let table = [
-        (exec, "an exec probe is not supported here"),
-        (tls, "an HTTPS probe is not supported here"),
+        (exec, "exec probe not supported"),
+        (Check::Nothing, "no probe found"),
     ];
     for (check, want) in table {
         let failure = ask(closed().await, &check).await.unwrap_err();
         assert_eq!(failure.to_string(), want);
     }
+}
+
+#[tokio::test]
+async fn a_probe_goes_to_the_host_that_it_names() {
+    let server = http_server(&[&status("200 OK")]).await;
+    let port = Some(server.addr.port());
+    let elsewhere = [192, 0, 2, 1].into();
+    for (host, header) in [("127.0.0.1", "127.0.0.1"), ("localhost", "localhost")] {
+        let named = Check::Http(HttpGet {
+            host: Some(host.to_owned()),
+            port,
+            ..get("/")
+        });
+        attempt(&named, elsewhere, 1, AMPLE).await.unwrap();
+        let request = server.asked.lock().unwrap().pop().unwrap().to_lowercase();
+        let line = format!("\r\nhost: {header}:{}\r\n", server.addr.port());
+        assert!(request.contains(&line), "{request}");
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let tcp = Check::Tcp {
+        host: Some("localhost".to_owned()),
+        port: Some(listener.local_addr().unwrap().port()),
+    };
+    attempt(&tcp, elsewhere, 1, AMPLE).await.unwrap();
+    // Longer than a name can be.
+    let unknown = Check::Tcp {
+        host: Some("x".repeat(300)),
+        port,
+    };
+    let failure = attempt(&unknown, elsewhere, 1, AMPLE).await.unwrap_err();
+    assert!(matches!(failure, Failure::Host { .. }), "{failure}");
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_host_is_followed_if_the_probe_says_so() {
+    let other = http_server(&[&status("404 Not Found")]).await;
+    let elsewhere = moved(&format!("http://localhost:{}/x", other.addr.port()));
+    for (leaves_host, passes) in [(false, true), (true, false)] {
+        let server = http_server(&[&elsewhere]).await;
+        let check = Check::Http(HttpGet {
+            leaves_host,
+            ..get("/")
+        });
+        let outcome = ask(server.addr, &check).await;
+        assert_eq!(outcome.is_ok(), passes, "{outcome:?}");
+    }
+    assert_eq!(other.asked.lock().unwrap().len(), 1);
 }
 
 /// Answers a health check with `status`: SERVING is 1. `None` refuses, as a server without
@@ -319,7 +370,7 @@ fn health(status: Option<i32>) -> Response<HealthBody> {
 }
 
 #[tokio::test]
-async fn grpc_passes_only_when_serving() {
+async fn case_76_grpc_passes_only_when_serving() {
     let table = [
         (Some(1), "passes"),
         (Some(0), "gRPC health is UNKNOWN where SERVING passes"),
@@ -352,7 +403,7 @@ async fn grpc_passes_only_when_serving() {
 }
 
 #[tokio::test]
-async fn grpc_fails_where_another_protocol_is_spoken_and_without_a_limit() {
+async fn case_76_grpc_fails_where_another_protocol_is_spoken_and_without_a_limit() {
     let server = http_server(&[&status("200 OK")]).await;
     let check = Check::Grpc {
         port: None,

@@ -242,7 +242,7 @@ async fn a_client_that_sends_no_head_is_left_after_five_seconds() {
     let (mut client, server) = tokio::io::duplex(1024);
     let routes = Arc::new(Routes::default());
     client.write_all(b"GET / HTT").await.unwrap();
-    serve(server, routes, CancellationToken::new()).await;
+    serve(server, HEAD_TIMEOUT, routes, CancellationToken::new()).await;
     assert_eq!(start.elapsed(), HEAD_TIMEOUT);
 }
 
@@ -251,7 +251,12 @@ async fn a_connection_that_idles_for_five_seconds_is_closed() {
     let (mut client, server) = tokio::io::duplex(1024);
     let page = || Page::new(TEXT, "ok");
     let routes = Arc::new(Routes::default().page("/healthz", page));
-    let serving = tokio::spawn(serve(server, routes, CancellationToken::new()));
+    let serving = tokio::spawn(serve(
+        server,
+        HEAD_TIMEOUT,
+        routes,
+        CancellationToken::new(),
+    ));
     for _ in 0..2 {
         tokio::time::sleep(HEAD_TIMEOUT - Duration::from_secs(1)).await;
         client.write_all(HEALTH).await.unwrap();

@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::fmt::{self, Debug, Write as _};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tracing::field::{Field, Visit};
@@ -14,15 +15,20 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::Format;
+use super::record::Record;
 use super::time::Moment;
 
 /// Writes both the events and the fields of spans.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Lines {
-    pub(super) format: Format,
-    pub(super) colour: bool,
+    pub(super) shape: Shape,
     pub(super) now: fn() -> SystemTime,
+}
+
+#[derive(Clone)]
+pub(super) enum Shape {
+    Text { colour: bool },
+    Json(Arc<Record>),
 }
 
 const DIM: &str = "\x1b[2m";
@@ -41,9 +47,9 @@ where
         let moment = Moment::new((self.now)());
         let mut message = Message(String::new());
         event.record(&mut message);
-        match self.format {
-            Format::Text => self.text_head(&mut to, &moment, event, &message.0)?,
-            Format::Json => json_head(&mut to, &moment, event, &message.0)?,
+        match &self.shape {
+            Shape::Text { colour } => text_head(&mut to, *colour, &moment, event, &message.0)?,
+            Shape::Json(record) => json_head(&mut to, record, &moment, event, &message.0)?,
         }
         self.format_fields(to.by_ref(), event)?;
         for span in context.event_scope().into_iter().flatten() {
@@ -51,9 +57,9 @@ where
                 to.write_str(fields)?;
             }
         }
-        to.write_str(match self.format {
-            Format::Text => "\n",
-            Format::Json => "}\n",
+        to.write_str(match self.shape {
+            Shape::Text { .. } => "\n",
+            Shape::Json(_) => "}\n",
         })
     }
 }
@@ -63,7 +69,7 @@ where
 impl<'w> FormatFields<'w> for Lines {
     fn format_fields<R: RecordFields>(&self, to: Writer<'w>, fields: R) -> fmt::Result {
         let mut visitor = Fields {
-            lines: *self,
+            shape: &self.shape,
             to,
             result: Ok(()),
         };
@@ -72,35 +78,35 @@ impl<'w> FormatFields<'w> for Lines {
     }
 }
 
-impl Lines {
-    fn text_head(
-        &self,
-        to: &mut Writer<'_>,
-        moment: &Moment,
-        event: &Event<'_>,
-        message: &str,
-    ) -> fmt::Result {
-        let level = *event.metadata().level();
-        self.paint(to, DIM, |to| moment.write_clock(to))?;
-        to.write_char(' ')?;
-        self.paint(to, level_colour(level), |to| write!(to, "{level:<5}"))?;
-        to.write_char(' ')?;
-        write_escaped(to, message)
-    }
+fn text_head(
+    to: &mut Writer<'_>,
+    colour: bool,
+    moment: &Moment,
+    event: &Event<'_>,
+    message: &str,
+) -> fmt::Result {
+    let level = *event.metadata().level();
+    paint(to, colour, DIM, |to| moment.write_clock(to))?;
+    to.write_char(' ')?;
+    paint(to, colour, level_colour(level), |to| {
+        write!(to, "{level:<5}")
+    })?;
+    to.write_char(' ')?;
+    write_escaped(to, message)
+}
 
-    fn paint(
-        &self,
-        to: &mut Writer<'_>,
-        colour: &str,
-        write: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
-    ) -> fmt::Result {
-        if !self.colour {
-            return write(to);
-        }
-        to.write_str(colour)?;
-        write(to)?;
-        to.write_str(RESET)
+fn paint(
+    to: &mut Writer<'_>,
+    colour: bool,
+    code: &str,
+    write: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
+) -> fmt::Result {
+    if !colour {
+        return write(to);
     }
+    to.write_str(code)?;
+    write(to)?;
+    to.write_str(RESET)
 }
 
 fn level_colour(level: Level) -> &'static str {
@@ -112,19 +118,50 @@ fn level_colour(level: Level) -> &'static str {
     }
 }
 
+/// A part whose name is empty is left out.
 fn json_head(
     to: &mut Writer<'_>,
+    record: &Record,
     moment: &Moment,
     event: &Event<'_>,
     message: &str,
 ) -> fmt::Result {
-    to.write_str("{\"time\":\"")?;
-    moment.write_rfc3339(to)?;
     let metadata = event.metadata();
-    write!(to, "\",\"level\":\"{}\",\"target\":", metadata.level())?;
-    write_json_string(to, metadata.target())?;
-    to.write_str(",\"message\":")?;
-    write_json_string(to, message)
+    let mut first = true;
+    let mut name = |to: &mut Writer<'_>, name: &str| {
+        to.write_char(if std::mem::take(&mut first) { '{' } else { ',' })?;
+        write_json_string(to, name)?;
+        to.write_char(':')
+    };
+    if !record.time.is_empty() {
+        name(to, &record.time)?;
+        to.write_char('"')?;
+        moment.write_rfc3339(to)?;
+        to.write_char('"')?;
+    }
+    if !record.level.is_empty() {
+        name(to, &record.level)?;
+        write_json_string(to, record.words.word(*metadata.level()))?;
+    }
+    if !record.logger.is_empty() {
+        name(to, &record.logger)?;
+        write_json_string(to, record.logger_is.as_deref().unwrap_or(metadata.target()))?;
+    }
+    if !record.caller.is_empty()
+        && let (Some(file), Some(line)) = (metadata.file(), metadata.line())
+    {
+        name(to, &record.caller)?;
+        write_json_string(to, &format!("{file}:{line}"))?;
+    }
+    // Whatever else is left out, a line says something.
+    let message_name = Some(&*record.message).filter(|name| !name.is_empty());
+    name(to, message_name.unwrap_or("message"))?;
+    write_json_string(to, message)?;
+    for (key, value) in &record.constant {
+        name(to, key)?;
+        write_json_string(to, value)?;
+    }
+    Ok(())
 }
 
 /// Takes the message alone.
@@ -146,35 +183,34 @@ impl Visit for Message {
 }
 
 /// Writes everything but the message.
-struct Fields<'w> {
-    lines: Lines,
+struct Fields<'s, 'w> {
+    shape: &'s Shape,
     to: Writer<'w>,
     result: fmt::Result,
 }
 
-impl Fields<'_> {
-    fn write(&mut self, field: &Field, value: impl FnOnce(Format, &mut Writer<'_>) -> fmt::Result) {
+impl Fields<'_, '_> {
+    fn write(&mut self, field: &Field, value: impl FnOnce(&Shape, &mut Writer<'_>) -> fmt::Result) {
         let name = field.name();
         if self.result.is_err() || name == "message" {
             return;
         }
         self.result = self.write_name(name);
         if self.result.is_ok() {
-            self.result = value(self.lines.format, &mut self.to);
+            self.result = value(self.shape, &mut self.to);
         }
     }
 
     fn write_name(&mut self, name: &str) -> fmt::Result {
-        match self.lines.format {
-            Format::Text => {
+        match self.shape {
+            Shape::Text { colour } => {
                 self.to.write_char(' ')?;
                 let name = |to: &mut Writer<'_>| write!(to, "{name}=");
-                self.lines.paint(&mut self.to, DIM, name)
+                paint(&mut self.to, *colour, DIM, name)
             }
-            Format::Json => {
+            Shape::Json(record) => {
                 // A field must not take the place of a part that every line has.
-                let reserved = ["time", "level", "target"].contains(&name);
-                let prefix = if reserved { "field_" } else { "" };
+                let prefix = if record.reserves(name) { "field_" } else { "" };
                 write!(self.to, ",\"{prefix}")?;
                 write_escaped(&mut self.to, name)?;
                 self.to.write_str("\":")
@@ -183,15 +219,15 @@ impl Fields<'_> {
     }
 
     fn write_text(&mut self, field: &Field, value: &str) {
-        self.write(field, |format, to| match format {
-            Format::Text if needs_quotes(value) => write!(to, "{value:?}"),
-            Format::Text => write_escaped(to, value),
-            Format::Json => write_json_string(to, value),
+        self.write(field, |shape, to| match shape {
+            Shape::Text { .. } if needs_quotes(value) => write!(to, "{value:?}"),
+            Shape::Text { .. } => write_escaped(to, value),
+            Shape::Json(_) => write_json_string(to, value),
         });
     }
 }
 
-impl Visit for Fields<'_> {
+impl Visit for Fields<'_, '_> {
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.write(field, |_, to| write!(to, "{value}"));
     }
@@ -207,8 +243,8 @@ impl Visit for Fields<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no word for the others.
         let quoted = !value.is_finite();
-        self.write(field, |format, to| match format {
-            Format::Json if quoted => write!(to, "\"{value}\""),
+        self.write(field, |shape, to| match shape {
+            Shape::Json(_) if quoted => write!(to, "\"{value}\""),
             _ => write!(to, "{value}"),
         });
     }

@@ -23,10 +23,14 @@ fn noon() -> SystemTime {
 
 /// What is written for the events of `events`.
 fn logged(format: Format, filter: &str, colour: bool, events: impl FnOnce()) -> String {
+    shaped(Shape::of(format, colour), filter, events)
+}
+
+fn shaped(shape: Shape, filter: &str, events: impl FnOnce()) -> String {
     let kept = Kept::default();
     let writer = kept.clone();
     let filter = filter.parse().unwrap();
-    let subscriber = with_clock(format, filter, colour, move || writer.clone(), noon);
+    let subscriber = with_clock(shape, filter, move || writer.clone(), noon);
     tracing::subscriber::with_default(subscriber, events);
     String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
 }
@@ -83,6 +87,54 @@ fn json_is_one_flat_object_per_line() {
              \"error\":\"the pod did not answer: connection refused\",\"empty\":\"\"}}\n"
         )
     );
+}
+
+#[test]
+fn the_parts_of_a_line_are_named_as_another_program_named_them() {
+    let record = Record {
+        time: "timestamp".to_owned(),
+        level: "severity".to_owned(),
+        words: Words::Severity,
+        logger: "logger".to_owned(),
+        logger_is: Some("queueproxy".to_owned()),
+        caller: String::new(),
+        message: "msg".to_owned(),
+        constant: vec![("knative.dev/pod".to_owned(), "p\"1".to_owned())],
+    };
+    let events = || {
+        tracing::debug!("quiet");
+        tracing::warn!(severity = "none", "loud");
+    };
+    let lines = shaped(Shape::Json(Arc::new(record)), "debug", events);
+    let time = "\"timestamp\":\"2026-11-21T12:58:25.123456Z\"";
+    let pod = r#""knative.dev/pod":"p\"1""#;
+    assert_eq!(
+        lines,
+        format!(
+            "{{{time},\"severity\":\"DEBUG\",\"logger\":\"queueproxy\",\"msg\":\"quiet\",{pod}}}\n\
+             {{{time},\"severity\":\"WARNING\",\"logger\":\"queueproxy\",\"msg\":\"loud\",{pod},\
+             \"field_severity\":\"none\"}}\n"
+        )
+    );
+}
+
+#[test]
+fn a_part_without_a_name_is_left_out_but_for_the_message() {
+    let record = Record {
+        time: String::new(),
+        level: String::new(),
+        logger: String::new(),
+        caller: "caller".to_owned(),
+        message: String::new(),
+        ..Record::default()
+    };
+    let line = shaped(Shape::Json(Arc::new(record)), "info", || {
+        tracing::info!("said")
+    });
+    let caller = line.strip_prefix("{\"caller\":\"").unwrap();
+    let (file, rest) = caller.split_once(':').unwrap();
+    assert!(file.ends_with("log/tests.rs"), "{line}");
+    assert!(rest.ends_with("\",\"message\":\"said\"}\n"), "{line}");
 }
 
 #[test]

@@ -3,8 +3,7 @@
 //!
 //! The label sets differ from series to series (a port only where it is not the usual one, a
 //! status or an error), which a vector of the `prometheus` crate cannot express; so this is a
-//! collector of its own. One request costs one hash, one read lock and two or three
-//! observations: nothing is allocated for a label set that was seen before.
+//! collector of its own, over [`Rows`].
 //!
 //! Hosts are chosen by callers, so the number of label sets and the length of their values are
 //! limited; what is beyond goes to one series with `otel_metric_overflow="true"`.
@@ -14,17 +13,21 @@
 mod key;
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
-use prometheus::core::{Collector, Desc, Metric as _};
+use prometheus::Registry;
+use prometheus::core::{Collector, Desc};
 use prometheus::proto::{MetricFamily, MetricType};
-use prometheus::{Histogram, HistogramOpts, Registry};
 
-use key::{Key, OwnedKey};
+use super::family::{FamilyOf, LabelSet};
+use super::rows::{Figures, Rows};
+use super::tally::Tally;
+use key::{Filed, Key};
+
+pub use key::{address_labels, exchange_labels, known_method};
 
 /// Upper bounds of duration histograms, in seconds: the semantic conventions' for HTTP.
 pub const DURATION_BUCKETS: [f64; 14] = [
@@ -71,6 +74,15 @@ impl Scope<'_> {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into()
+    }
+
+    /// Its labels, and others that are on each series; the others win.
+    pub fn with(&self, constant: &[(&str, &str)]) -> Vec<(String, String)> {
+        let mut labels = self.labels();
+        for &(name, value) in constant {
+            labels.insert(name.to_owned(), value.to_owned());
+        }
+        labels.into_iter().collect()
     }
 }
 
@@ -129,7 +141,7 @@ impl Scheme {
 }
 
 /// `server_address` and `server_port`; the port is left out where the scheme implies it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Peer<'a> {
     /// As a Host header has it: `name`, `name:port`, `[v6]:port`.
     Host(&'a str),
@@ -156,25 +168,32 @@ pub struct HttpSeries {
 
 #[derive(Debug)]
 struct Shared {
-    instruments: Vec<Instrument>,
-    constant: HashMap<String, String>,
-    hasher: RandomState,
-    series: RwLock<Table>,
-    overflow: Handles,
+    instruments: Vec<(FamilyOf, Measure)>,
+    rows: Rows<Filed, Measured>,
 }
 
-/// One histogram family.
-#[derive(Debug)]
-struct Instrument {
-    desc: Desc,
-    measures: Measure,
-}
-
+/// What one histogram family is of.
 #[derive(Clone, Copy, Debug)]
 enum Measure {
     Duration,
     RequestBytes,
     ResponseBytes,
+}
+
+/// Everything that was measured under one label set.
+#[derive(Clone, Debug, Default)]
+struct Measured {
+    duration: Tally<14>,
+    request_bytes: Tally<15>,
+    response_bytes: Tally<15>,
+}
+
+impl Figures for Measured {
+    fn add(&mut self, other: &Self) {
+        self.duration.add(&other.duration);
+        self.request_bytes.add(&other.request_bytes);
+        self.response_bytes.add(&other.response_bytes);
+    }
 }
 
 impl Side {
@@ -214,53 +233,29 @@ impl Side {
     }
 }
 
-/// Handles by the hash of their label set; the list is for sets whose hashes collide.
-#[derive(Debug, Default)]
-struct Table {
-    by_hash: HashMap<u64, Vec<(OwnedKey, Handles)>>,
-    len: usize,
-}
-
-/// One histogram per instrument, in the instruments' order.
-type Handles = Box<[Histogram]>;
-
 impl HttpSeries {
     /// Registers the histograms of `side`. `constant` labels are on every series, beside those
-    /// of `scope` (usually [`HTTP_SCOPE`]).
+    /// of `scope`.
     ///
     /// # Errors
     ///
-    /// A label name is not valid, or the registry has these histograms already.
+    /// A constant label is not valid, or the registry has these series already.
     pub fn register(
         registry: &Registry,
         scope: Scope<'_>,
         side: Side,
         constant: &[(&str, &str)],
     ) -> prometheus::Result<Self> {
-        let mut labels = scope.labels();
-        for &(name, value) in constant {
-            labels.insert(name.to_owned(), value.to_owned());
-        }
-        let instruments = side
-            .instruments()
-            .iter()
-            .map(|&(name, help, measures)| {
-                let desc = Desc::new(name.into(), help.into(), Vec::new(), labels.clone())?;
-                Ok(Instrument { desc, measures })
-            })
-            .collect::<prometheus::Result<Vec<_>>>()?;
-        let overflow = handles(
-            &instruments,
-            &labels,
-            [("otel_metric_overflow".to_owned(), "true".to_owned())].into(),
-        )?;
+        let constant = scope.with(constant);
+        let instruments = side.instruments().iter().map(|&(name, help, measure)| {
+            let family = FamilyOf::new(name, help, MetricType::HISTOGRAM, &constant)?;
+            Ok((family, measure))
+        });
         let series = Self {
             shared: Arc::new(Shared {
-                instruments,
-                constant: labels,
-                hasher: RandomState::new(),
-                series: RwLock::default(),
-                overflow,
+                instruments: instruments.collect::<prometheus::Result<_>>()?,
+                // The last place is that of the overflow.
+                rows: Rows::new(MAX_LABEL_SETS - 1),
             }),
         };
         registry.register(Box::new(series.clone()))?;
@@ -269,143 +264,65 @@ impl HttpSeries {
 
     /// Counts one request.
     pub fn observe(&self, labels: HttpLabels<'_>, seen: Exchange) {
-        let shared = &*self.shared;
-        let key = Key::new(labels);
-        let hash = shared.hasher.hash_one(&key);
-        {
-            let table = shared.series.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(handles) = table.get(hash, &key) {
-                return shared.record(handles, seen);
-            }
-            if table.is_full() || key.is_too_long() {
-                return shared.record(&shared.overflow, seen);
-            }
-        }
-        let mut table = shared
-            .series
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        shared.add(&mut table, hash, &key);
-        let handles = table.get(hash, &key).unwrap_or(&shared.overflow);
-        shared.record(handles, seen);
+        self.shared.rows.count(&Key::new(labels), |figures| {
+            let duration = seen.duration.as_secs_f64();
+            figures.duration.observe(&DURATION_BUCKETS, duration);
+            figures
+                .request_bytes
+                .observe(&SIZE_BUCKETS, bytes(seen.request_bytes));
+            figures
+                .response_bytes
+                .observe(&SIZE_BUCKETS, bytes(seen.response_bytes));
+        });
     }
 
     /// Drops the series for which `gone` is true, and makes room for others. It gets the address
     /// that was asked, if it was one, and the further labels. A later request brings a series
     /// back, from 0.
     pub fn forget(&self, gone: impl Fn(Option<SocketAddr>, &[(&'static str, Box<str>)]) -> bool) {
-        let mut table = self
-            .shared
-            .series
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        for sets in table.by_hash.values_mut() {
-            sets.retain(|(key, _)| !gone(key.addr(), key.further()));
-        }
-        table.by_hash.retain(|_, sets| !sets.is_empty());
-        table.len = table.by_hash.values().map(Vec::len).sum();
+        self.shared.rows.refile(|filed| match filed {
+            Filed::Set(set) if gone(set.addr(), set.further()) => None,
+            kept => Some(kept.clone()),
+        });
     }
 }
 
-impl Shared {
-    /// Adds `key`, unless another thread has added it, or the last place, between the two locks.
-    fn add(&self, table: &mut Table, hash: u64, key: &Key<'_>) {
-        if table.get(hash, key).is_some() || table.is_full() {
-            return;
-        }
-        match handles(&self.instruments, &self.constant, key.labels()) {
-            Ok(handles) => {
-                let sets = table.by_hash.entry(hash).or_default();
-                sets.push((key.to_owned(), handles));
-                table.len += 1;
-            }
-            Err(error) => tracing::debug!(%error, "a label set cannot be a series"),
-        }
-    }
-
-    fn record(&self, handles: &Handles, seen: Exchange) {
-        #[expect(clippy::cast_precision_loss, reason = "exact up to 8 PiB")]
-        for (instrument, histogram) in self.instruments.iter().zip(handles) {
-            histogram.observe(match instrument.measures {
-                Measure::Duration => seen.duration.as_secs_f64(),
-                Measure::RequestBytes => seen.request_bytes as f64,
-                Measure::ResponseBytes => seen.response_bytes as f64,
-            });
-        }
-    }
-}
-
-impl Table {
-    /// The last place is that of the overflow.
-    fn is_full(&self) -> bool {
-        self.len + 1 >= MAX_LABEL_SETS
-    }
-
-    fn get(&self, hash: u64, key: &Key<'_>) -> Option<&Handles> {
-        let sets = self.by_hash.get(&hash)?;
-        sets.iter()
-            .find(|(set, _)| set.is(key))
-            .map(|(_, handles)| handles)
-    }
-}
-
-fn handles(
-    instruments: &[Instrument],
-    constant: &HashMap<String, String>,
-    mut labels: HashMap<String, String>,
-) -> prometheus::Result<Handles> {
-    for (name, value) in constant {
-        labels.entry(name.clone()).or_insert_with(|| value.clone());
-    }
-    instruments
-        .iter()
-        .map(|instrument| {
-            let buckets = match instrument.measures {
-                Measure::Duration => DURATION_BUCKETS.to_vec(),
-                Measure::RequestBytes | Measure::ResponseBytes => SIZE_BUCKETS.to_vec(),
-            };
-            let desc = &instrument.desc;
-            let opts = HistogramOpts::new(&desc.fq_name, &desc.help).buckets(buckets);
-            Histogram::with_opts(opts.const_labels(labels.clone()))
-        })
-        .collect()
+/// Bytes as a histogram takes them.
+#[expect(clippy::cast_precision_loss, reason = "exact up to 8 PiB")]
+pub fn bytes(count: u64) -> f64 {
+    count as f64
 }
 
 impl Collector for HttpSeries {
     fn desc(&self) -> Vec<&Desc> {
         let instruments = self.shared.instruments.iter();
-        instruments.map(|instrument| &instrument.desc).collect()
+        instruments.map(|(family, _)| family.desc()).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let table = self
-            .shared
-            .series
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        // The overflow shows up only once something went there.
-        let used = |handles: &&Handles| handles.iter().any(|one| one.get_sample_count() > 0);
-        let all: Vec<&Handles> = table
-            .by_hash
-            .values()
-            .flatten()
-            .map(|(_, handles)| handles)
-            .chain(Some(&self.shared.overflow).filter(used))
-            .collect();
-        let family = |(place, instrument): (usize, &Instrument)| {
-            let mut family = MetricFamily::default();
-            family.set_name(instrument.desc.fq_name.clone());
-            family.set_help(instrument.desc.help.clone());
-            family.set_field_type(MetricType::HISTOGRAM);
-            family.set_metric(all.iter().map(|handles| handles[place].metric()).collect());
-            family
-        };
-        self.shared
-            .instruments
+        let sum = self.shared.rows.sum();
+        let rows: Vec<(LabelSet, &Measured)> = sum
             .iter()
-            .enumerate()
-            .map(family)
-            .collect()
+            .map(|(filed, figures)| (filed.labels(), figures))
+            .collect();
+        let family = |(family, measure): &(FamilyOf, Measure)| {
+            let rows = rows.iter().cloned();
+            match measure {
+                Measure::Duration => family.histograms(
+                    &DURATION_BUCKETS,
+                    rows.map(|(labels, figures)| (labels, &figures.duration)),
+                ),
+                Measure::RequestBytes => family.histograms(
+                    &SIZE_BUCKETS,
+                    rows.map(|(labels, figures)| (labels, &figures.request_bytes)),
+                ),
+                Measure::ResponseBytes => family.histograms(
+                    &SIZE_BUCKETS,
+                    rows.map(|(labels, figures)| (labels, &figures.response_bytes)),
+                ),
+            }
+        };
+        self.shared.instruments.iter().map(family).collect()
     }
 }
 

@@ -152,3 +152,21 @@ fn the_version_that_runs_is_a_label() {
             .ends_with("penstock_build_info{version=\"1.2.3\"} 1\n")
     );
 }
+
+#[test]
+fn the_target_tells_what_it_is_under_prometheus_names() {
+    let registry = Registry::new();
+    let resource = [
+        ("k8s.pod.name", "hello-1"),
+        ("kn.service.name", ""),
+        ("container.name", "queue-proxy"),
+    ];
+    register_target_info(&registry, &resource).unwrap();
+    let gather = Gather::default();
+    gather.add(registry);
+    assert_eq!(
+        gather.text(),
+        "# HELP target_info Target metadata\n# TYPE target_info gauge\n\
+         target_info{container_name=\"queue-proxy\",k8s_pod_name=\"hello-1\"} 1\n"
+    );
+}

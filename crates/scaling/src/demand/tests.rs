@@ -163,6 +163,27 @@ fn a_line_that_waits_for_starting_pods_is_not_counted_twice() {
 }
 
 #[test]
+fn a_growing_line_brings_few_calls_and_is_followed_to_its_end() {
+    let mut decider = begin(spec(1, &[]), 0);
+    let mut pods = Vec::new();
+    // One more request each tenth of a second, before the first pod is there.
+    for waiting in 1..=40 {
+        let now = NOW + Duration::from_millis(100) * waiting;
+        decider.observe(first(waiting), 0, now);
+        pods.push(decider.decide(0, now).pods);
+    }
+    pods.dedup();
+    assert_eq!(pods, [1, 2, 3, 5, 8, 12, 18, 27, 37]);
+    let later = NOW + SECOND * 5;
+    decider.observe(first(40), 0, later);
+    assert_eq!(
+        decider.decide(0, later).pods,
+        40,
+        "a second after the last raise"
+    );
+}
+
+#[test]
 fn a_step_is_followed_after_its_first_full_second() {
     for (factor, want) in [(1.3, 13), (1.5, 15), (1.8, 18)] {
         let mut decider = begin(spec(0, &[]), 10);

@@ -3,10 +3,12 @@
 //! The files lie in `tests/vectors` of the repository, or where `PENSTOCK_VECTORS` says.
 
 mod autoscaler;
+mod buckets;
 mod config;
 mod derived;
 mod reconcile;
 mod sampling;
+mod scrape;
 mod windows;
 
 use std::collections::BTreeMap;

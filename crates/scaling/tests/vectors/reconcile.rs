@@ -1,12 +1,12 @@
-//! `reconcile.json`: one step of scaling each, as far as it is arithmetic. What concerns the
-//! objects of a Kubernetes API (SKS, Metric, the conditions that follow from them) is not.
+//! `reconcile.json`: one step of scaling each. Writing the objects of a Kubernetes API is not part
+//! of it, only what is to be written.
 
 use std::time::Duration;
 
 use penstock_scaling::activity::{Activity, Inactive, State};
 use penstock_scaling::config::Config;
 use penstock_scaling::knative::Status;
-use penstock_scaling::reconcile::{Observed, Step, step};
+use penstock_scaling::reconcile::{Conditions, Observed, Step, step};
 use penstock_scaling::spec::Spec;
 use penstock_scaling::zero::Path;
 use penstock_types::Slots;
@@ -56,6 +56,7 @@ struct Sks {
     mode: String,
     has_private_service: bool,
     has_service_name: bool,
+    ready: bool,
     proxy_for_ms: Option<f64>,
 }
 
@@ -73,6 +74,11 @@ struct Wanted {
     active_since_reset: bool,
     scale_target_initialized: bool,
     status_desired_scale: Option<i32>,
+    status_actual_scale: Option<u32>,
+    sks_created: bool,
+    sks_ready_status: String,
+    ready_status: String,
+    metric_scrape_target: Option<String>,
 }
 
 const NOW_UNIX_MS: u64 = 1_700_000_000_000;
@@ -134,7 +140,27 @@ fn run(case: &Case) -> Result<(), String> {
         (None, Some(before)) if before >= 0 => Some(before),
         (None, _) => Some(-1),
     };
-    same("desired scale", desired, want.status_desired_scale)
+    same("desired scale", desired, want.status_desired_scale)?;
+
+    // Without a way to the pods nothing is known of them, and nothing reads them.
+    let path = given.sks.as_ref().filter(|sks| sks.has_private_service);
+    same("made", given.sks.is_none(), want.sks_created)?;
+    let actual = path.map_or(0, |_| given.ready_pods);
+    same("actual scale", Some(actual), want.status_actual_scale)?;
+    let scraped = path.map(|_| spec.is_scraped());
+    let target = want.metric_scrape_target.as_ref();
+    same("scraped", scraped, target.map(|target| !target.is_empty()))?;
+    let conditions = Conditions::new(&state, path.is_some_and(|sks| sks.ready));
+    same("way", word(conditions.path_ready), &want.sks_ready_status)?;
+    same("ready", word(conditions.ready()), &want.ready_status)
+}
+
+fn word(condition: Option<bool>) -> &'static str {
+    match condition {
+        None => "Unknown",
+        Some(true) => "True",
+        Some(false) => "False",
+    }
 }
 
 fn take(

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use penstock_types::Protocol;
-use penstock_types::probe::{Check, Probe};
+use penstock_types::probe::{Check, HttpGet, Probe};
 
 use super::fields::{Field, HIGHEST, Object, Report};
 use crate::yaml::{Kind, Value};
@@ -32,7 +32,7 @@ pub(super) fn readiness(
     let mut probe = field.object(report)?;
     // Without a handler Knative connects to the workload's port.
     let check = match handler(&mut probe, port, report) {
-        Handler::None => Some(Check::Tcp { port: None }),
+        Handler::None => Some(Check::OWN_PORT),
         Handler::Bad => None,
         Handler::Of(check) => Some(check),
     };
@@ -143,7 +143,7 @@ fn handler(probe: &mut Object<'_>, port: Option<&Port>, report: &mut Report) -> 
         "tcpSocket" => {
             let port = port_of(&mut object, port, report);
             object.ignore(&["host"], report);
-            port.map(|port| Check::Tcp { port })
+            port.map(|port| Check::Tcp { host: None, port })
         }
         "exec" => exec(&mut object, report),
         _ => grpc(&mut object, port, report),
@@ -190,12 +190,13 @@ fn http(http: &mut Object<'_>, port: Option<&Port>, report: &mut Report) -> Opti
     let headers = headers.collect();
     // The probe goes to the pod itself, as Knative rewrites it.
     http.ignore(&["host"], report);
-    Some(Check::Http {
+    Some(Check::Http(HttpGet {
         port: port?,
         path: path?,
         tls: tls?,
         headers,
-    })
+        ..HttpGet::default()
+    }))
 }
 
 /// Path and query; a missing slash is put in front.

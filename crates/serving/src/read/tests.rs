@@ -6,7 +6,7 @@ mod properties;
 use std::time::Duration;
 
 use penstock_types::annotation::{Annotations, Rejected};
-use penstock_types::probe::{Check, Probe};
+use penstock_types::probe::{Check, HttpGet, Probe};
 use penstock_types::{Protocol, Slots, Timeouts};
 
 use super::*;
@@ -315,18 +315,20 @@ fn limits_of_a_request_are_read_and_0_is_the_default() {
 
 #[test]
 fn probes_of_all_kinds_are_read() {
-    let http = |port, path: &str| Check::Http {
-        port,
-        path: path.to_owned(),
-        tls: false,
-        headers: Vec::new(),
+    let http = |port, path: &str| {
+        Check::Http(HttpGet {
+            port,
+            path: path.to_owned(),
+            ..HttpGet::default()
+        })
     };
-    let tls = Check::Http {
-        port: None,
+    let tls = Check::Http(HttpGet {
         path: "/".to_owned(),
         tls: true,
         headers: vec![("A".to_owned(), "b".to_owned())],
-    };
+        ..HttpGet::default()
+    });
+    let tcp = |port| Check::Tcp { host: None, port };
     let grpc = |service: &str| Check::Grpc {
         port: None,
         service: service.to_owned(),
@@ -344,8 +346,8 @@ fn probes_of_all_kinds_are_read() {
             "httpGet: {scheme: HTTPS, httpHeaders: [{name: A, value: b}]}",
             tls,
         ),
-        ("tcpSocket: {}", Check::Tcp { port: None }),
-        ("tcpSocket: {port: 9}", Check::Tcp { port: Some(9) }),
+        ("tcpSocket: {}", tcp(None)),
+        ("tcpSocket: {port: 9}", tcp(Some(9))),
         ("grpc: {}", grpc("")),
         ("grpc: {service: a.B}", grpc("a.B")),
         ("exec: {command: [cat, /ok]}", Check::Exec { command }),
@@ -379,7 +381,7 @@ fn the_times_of_a_probe_have_knatives_defaults_for_readiness_and_kubernetes_else
                  successThreshold: 4, failureThreshold: 5";
     let manifests = good(&with_container(&format!("readinessProbe: {{{times}}}")));
     let want = Probe {
-        check: Check::Tcp { port: None },
+        check: Check::OWN_PORT,
         initial_delay: Duration::from_secs(1),
         period: Some(Duration::from_secs(2)),
         timeout: Duration::from_secs(3),

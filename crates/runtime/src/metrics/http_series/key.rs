@@ -1,149 +1,202 @@
-//! What makes two label sets the same, compared without owning either.
+//! What makes two label sets the same, compared without owning either, and their labels as text.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use http::{Method, Version};
 
+use super::super::family::{LabelSet, OVERFLOW};
+use super::super::rows::Labels;
 use super::{HttpLabels, MAX_LABEL_VALUE, Outcome, Peer, Scheme};
 
-/// [`HttpLabels`] in the form in which equal series are equal.
+/// [`HttpLabels`] with a method of the fixed set. Hosts are compared as they came: those that
+/// mean the same become one series when they are scraped.
 #[derive(Debug, Hash)]
 pub(super) struct Key<'a> {
     method: &'static str,
     outcome: Outcome,
-    version: &'static str,
+    version: Version,
     scheme: Scheme,
-    address: Address<'a>,
-    port: Option<u16>,
+    peer: Peer<'a>,
     further: &'a [(&'static str, &'a str)],
 }
 
-/// An address is an IP whether it came as text or as a number, so that it is one series.
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum Address<'a> {
-    Ip(IpAddr),
-    Name(&'a str),
+/// What a request was counted under.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Filed {
+    Set(OwnedKey),
+    Overflow,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct OwnedKey {
     method: &'static str,
     outcome: Outcome,
-    version: &'static str,
+    version: Version,
     scheme: Scheme,
-    address: OwnedAddress,
-    port: Option<u16>,
+    peer: OwnedPeer,
     further: Box<[(&'static str, Box<str>)]>,
 }
 
-#[derive(Debug)]
-enum OwnedAddress {
-    Ip(IpAddr),
-    Name(Box<str>),
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum OwnedPeer {
+    Host(Box<str>),
+    Addr(SocketAddr),
 }
 
 impl<'a> Key<'a> {
     pub(super) fn new(labels: HttpLabels<'a>) -> Self {
-        let (address, port) = match labels.peer {
-            Peer::Addr(addr) => (Address::Ip(addr.ip()), Some(addr.port())),
-            Peer::Host(host) => split(host),
-        };
-        let (_, usual_port) = labels.scheme.name_and_port();
         Self {
-            method: method(labels.method),
+            method: known_method(labels.method),
             outcome: labels.outcome,
-            version: version(labels.version),
+            version: labels.version,
             scheme: labels.scheme,
-            address,
-            port: port.filter(|&port| port != usual_port),
+            peer: labels.peer,
             further: labels.further,
         }
     }
 
-    pub(super) fn is_too_long(&self) -> bool {
+    fn is_too_long(&self) -> bool {
         let long = |text: &str| text.len() > MAX_LABEL_VALUE;
-        matches!(self.address, Address::Name(name) if long(name))
+        matches!(self.peer, Peer::Host(host) if long(host))
             || self.further.iter().any(|(_, value)| long(value))
     }
+}
 
-    pub(super) fn labels(&self) -> HashMap<String, String> {
-        let mut labels: HashMap<String, String> = self
-            .further
-            .iter()
-            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        let mut add = |name: &str, value: String| labels.insert(name.to_owned(), value);
-        add("http_request_method", self.method.to_owned());
-        match self.outcome {
-            Outcome::Status(status) => add("http_response_status_code", status.as_str().to_owned()),
-            Outcome::Error(word) => add("error_type", word.to_owned()),
+impl Labels for Key<'_> {
+    type Key = Filed;
+
+    #[inline]
+    fn is(&self, filed: &Filed) -> bool {
+        let Filed::Set(set) = filed else {
+            return false;
         };
-        add("network_protocol_name", "http".to_owned());
-        add("network_protocol_version", self.version.to_owned());
-        add("url_scheme", self.scheme.name_and_port().0.to_owned());
-        match self.address {
-            Address::Ip(ip) => add("server_address", ip.to_string()),
-            Address::Name(name) => add("server_address", name.to_owned()),
+        let same_peer = match (&self.peer, &set.peer) {
+            (Peer::Host(mine), OwnedPeer::Host(other)) => **mine == **other,
+            (Peer::Addr(mine), OwnedPeer::Addr(other)) => mine == other,
+            _ => false,
         };
-        if let Some(port) = self.port {
-            add("server_port", port.to_string());
-        }
-        labels
+        let others = set.further.iter().map(|(name, value)| (*name, &**value));
+        same_peer
+            && self.outcome == set.outcome
+            && self.method == set.method
+            && self.version == set.version
+            && self.scheme == set.scheme
+            && self.further.iter().copied().eq(others)
     }
 
-    pub(super) fn to_owned(&self) -> OwnedKey {
-        OwnedKey {
+    fn key(&self) -> Option<Filed> {
+        if self.is_too_long() {
+            return None;
+        }
+        let further = self.further.iter();
+        Some(Filed::Set(OwnedKey {
             method: self.method,
             outcome: self.outcome,
             version: self.version,
             scheme: self.scheme,
-            address: match self.address {
-                Address::Ip(ip) => OwnedAddress::Ip(ip),
-                Address::Name(name) => OwnedAddress::Name(name.into()),
+            peer: match self.peer {
+                Peer::Host(host) => OwnedPeer::Host(host.into()),
+                Peer::Addr(addr) => OwnedPeer::Addr(addr),
             },
-            port: self.port,
-            further: self
-                .further
-                .iter()
-                .map(|&(name, value)| (name, value.into()))
-                .collect(),
-        }
+            further: further.map(|&(name, value)| (name, value.into())).collect(),
+        }))
+    }
+
+    fn overflow(&self) -> Filed {
+        Filed::Overflow
+    }
+}
+
+impl Filed {
+    pub(super) fn labels(&self) -> LabelSet {
+        let Self::Set(set) = self else {
+            return OVERFLOW
+                .map(|(name, value)| (name, value.to_owned()))
+                .into();
+        };
+        let further = set.further.iter();
+        let mut labels: LabelSet = further
+            .map(|(name, value)| (*name, value.to_string()))
+            .collect();
+        labels.extend(exchange_labels(
+            set.method,
+            set.outcome,
+            set.version,
+            set.scheme,
+        ));
+        labels.extend(address_labels(
+            match &set.peer {
+                OwnedPeer::Host(host) => Peer::Host(host),
+                OwnedPeer::Addr(addr) => Peer::Addr(*addr),
+            },
+            set.scheme,
+        ));
+        labels
     }
 }
 
 impl OwnedKey {
+    /// The address that was asked, if it was one.
     pub(super) fn addr(&self) -> Option<SocketAddr> {
-        let (_, usual_port) = self.scheme.name_and_port();
-        match &self.address {
-            OwnedAddress::Ip(ip) => Some(SocketAddr::new(*ip, self.port.unwrap_or(usual_port))),
-            OwnedAddress::Name(_) => None,
+        match &self.peer {
+            OwnedPeer::Addr(addr) => Some(*addr),
+            OwnedPeer::Host(host) => {
+                let (name, port) = split(host);
+                let (_, usual_port) = self.scheme.name_and_port();
+                let ip = name.parse().ok()?;
+                Some(SocketAddr::new(ip, port.unwrap_or(usual_port)))
+            }
         }
     }
 
     pub(super) fn further(&self) -> &[(&'static str, Box<str>)] {
         &self.further
     }
+}
 
-    pub(super) fn is(&self, key: &Key<'_>) -> bool {
-        let same_address = match (&self.address, &key.address) {
-            (OwnedAddress::Ip(mine), Address::Ip(other)) => mine == other,
-            (OwnedAddress::Name(mine), Address::Name(other)) => **mine == **other,
-            _ => false,
-        };
-        let mine = self.further.iter().map(|(name, value)| (*name, &**value));
-        same_address
-            && self.method == key.method
-            && self.outcome == key.outcome
-            && self.version == key.version
-            && self.scheme == key.scheme
-            && self.port == key.port
-            && mine.eq(key.further.iter().copied())
-    }
+/// Labels of method, outcome, protocol and scheme. `method` is of [`known_method`].
+pub fn exchange_labels(
+    method: &'static str,
+    outcome: Outcome,
+    version: Version,
+    scheme: Scheme,
+) -> [(&'static str, String); 5] {
+    let outcome = match &outcome {
+        Outcome::Status(status) => ("http_response_status_code", status.as_str()),
+        Outcome::Error(word) => ("error_type", *word),
+    };
+    [
+        ("http_request_method", method),
+        outcome,
+        ("network_protocol_name", "http"),
+        ("network_protocol_version", version_name(version)),
+        ("url_scheme", scheme.name_and_port().0),
+    ]
+    .map(|(name, value)| (name, value.to_owned()))
+}
+
+/// `server_address`, and `server_port` where the scheme does not imply it.
+pub fn address_labels(peer: Peer<'_>, scheme: Scheme) -> LabelSet {
+    let (address, port) = match peer {
+        Peer::Addr(addr) => (addr.ip().to_string(), Some(addr.port())),
+        Peer::Host(host) => {
+            let (name, port) = split(host);
+            // In the one form in which an address is written, however the caller wrote it.
+            let ip = name.parse::<IpAddr>().map(|ip| ip.to_string());
+            (ip.unwrap_or_else(|_| name.to_owned()), port)
+        }
+    };
+    let (_, usual_port) = scheme.name_and_port();
+    let port = port.filter(|&port| port != usual_port);
+    let port = port.map(|port| ("server_port", port.to_string()));
+    [("server_address", address)]
+        .into_iter()
+        .chain(port)
+        .collect()
 }
 
 /// Splits a Host header. A port that is not a number is no port.
-fn split(host: &str) -> (Address<'_>, Option<u16>) {
+fn split(host: &str) -> (&str, Option<u16>) {
     let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((name, rest)) => (name, rest.strip_prefix(':')),
         None => match host.split_once(':') {
@@ -153,19 +206,26 @@ fn split(host: &str) -> (Address<'_>, Option<u16>) {
             None => (host, None),
         },
     };
-    let address = name.parse().map_or(Address::Name(name), Address::Ip);
-    (address, port.and_then(|port| port.parse().ok()))
+    (name, port.and_then(|port| port.parse().ok()))
 }
 
-pub(super) fn method(method: &Method) -> &'static str {
-    const KNOWN: [&str; 9] = [
-        "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE",
-    ];
-    let known = KNOWN.into_iter().find(|known| *known == method.as_str());
-    known.unwrap_or("_OTHER")
+/// A method of RFC 9110, PATCH, or `_OTHER`.
+pub fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        Method::CONNECT => "CONNECT",
+        Method::TRACE => "TRACE",
+        _ => "_OTHER",
+    }
 }
 
-pub(super) fn version(version: Version) -> &'static str {
+pub(super) fn version_name(version: Version) -> &'static str {
     match version {
         Version::HTTP_09 => "0.9",
         Version::HTTP_10 => "1.0",

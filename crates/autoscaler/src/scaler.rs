@@ -1,0 +1,101 @@
+//! The decisions about one revision: no clock, no cluster, no task.
+//!
+//! The loop drives it with the time of day; `penstock simulate` with a time of its own.
+
+use std::time::Duration;
+
+use penstock_scaling::spec::Spec;
+use penstock_types::Slots;
+use penstock_types::demand::Demand;
+
+use crate::policy::{Figures, Policy, PolicyKind, Verdict};
+
+/// Shortest time between two decisions that no waiting request asks for. Reports come each
+/// second from each source: with up to ten sources every report brings its decision.
+const APART: Duration = Duration::from_millis(100);
+
+/// Time for which a revision has to be missing from the tables of a source that speaks, before
+/// it counts as without load: a table may have been made just before its first request.
+const ABSENCE: Duration = Duration::from_secs(3);
+
+/// The policy of one revision, and when it is to be asked.
+#[derive(Debug)]
+pub struct Scaler {
+    policy: Policy,
+    /// When a report that nobody waits on last brought a decision. Decisions on a tick do not
+    /// count: tick and report may come in step, and the tick just before a report knows less.
+    reacted: Option<Duration>,
+    heard: Duration,
+}
+
+impl Scaler {
+    /// Begins at `now` (since the unix epoch) with the pods that are `wanted` and `ready` already.
+    pub fn new(
+        kind: PolicyKind,
+        spec: Spec,
+        slots: Slots,
+        wanted: u32,
+        ready: u32,
+        now: Duration,
+    ) -> Self {
+        Self {
+            policy: Policy::new(kind, spec, slots, wanted, ready, now),
+            reacted: None,
+            heard: now,
+        }
+    }
+
+    /// Pods are asked for their figures, unless the activator sees everything: then an empty window
+    /// of the policy `knative` is missing data, not an absence of load.
+    #[must_use]
+    pub(crate) fn scraped(mut self, scraped: bool) -> Self {
+        self.policy.set_scraped(scraped);
+        self
+    }
+
+    /// Takes a report, while `ready` pods take requests. Returns whether a decision is due now,
+    /// not at the next tick.
+    pub fn observe(&mut self, report: &Demand, ready: u32, now: Duration) -> bool {
+        self.heard = now;
+        if self.policy.observe(report, ready, now) {
+            return true;
+        }
+        let may = self
+            .reacted
+            .is_none_or(|reacted| now.saturating_sub(reacted) >= APART);
+        let due = may && self.policy.is_event_driven();
+        if due {
+            self.reacted = Some(now);
+        }
+        due
+    }
+
+    /// Before the decision of a tick: the last whole table of a source was heard at `table`. If
+    /// the revision was not in it for long enough, there is nothing.
+    pub fn look_for_absence(&mut self, table: Duration) {
+        if table.saturating_sub(self.heard) >= ABSENCE {
+            self.policy.absent(table);
+        }
+    }
+
+    /// Pods wanted at `now`, while `ready` pods take requests.
+    pub fn decide(&mut self, ready: u32, now: Duration) -> Verdict {
+        self.policy.decide(ready, now)
+    }
+
+    pub(crate) fn kind(&self) -> PolicyKind {
+        self.policy.kind()
+    }
+
+    pub(crate) fn spec(&self) -> &Spec {
+        self.policy.spec()
+    }
+
+    pub(crate) fn set_spec(&mut self, spec: Spec, slots: Slots, now: Duration) {
+        self.policy.set_spec(spec, slots, now);
+    }
+
+    pub(crate) fn figures(&self, ready: u32, now: Duration) -> Figures {
+        self.policy.figures(ready, now)
+    }
+}

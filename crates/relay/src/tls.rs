@@ -1,0 +1,37 @@
+//! TLS for listeners: what is spoken, with which certificate, to whom.
+//!
+//! - [`Choices`]: versions, cipher suites and curves, by the names that operators know
+//! - [`Certificates`]: a pair of files, read anew when they change
+//! - [`ClientAuth`]: whether callers have to prove who they are
+//! - [`Server`]: all that together, and the handshake
+//!
+//! Nothing here is made, and nothing of the library below is run, before a pair of files is there.
+//!
+//! The algorithms are ring's: they build without further tools, and are small. That leaves out
+//! P-521, X25519MLKEM768 and the CBC and RC4 suites, which the peer's library has. Where they are
+//! asked for beside others they are passed over, and told ([`Choices::left_out`]).
+//!
+//! Source: spec/queue-proxy.md §1 (variables), §2 (listeners) and §8.
+
+mod certificates;
+mod choices;
+mod client_auth;
+mod server;
+
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, ring};
+
+pub use certificates::{CertificateError, Certificates, Pair};
+pub use choices::{BadChoice, Choices, Written};
+pub use client_auth::ClientAuth;
+pub use server::{Handshake, HandshakeError, Server, ServerError, Stream, speaks_http2};
+
+/// The algorithms that TLS is made of here. Handed over each time, so that no process-wide default
+/// is touched.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+#[cfg(test)]
+mod tests;

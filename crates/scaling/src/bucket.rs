@@ -1,0 +1,198 @@
+//! Buckets: which of several autoscalers looks after a revision.
+//!
+//! Every key belongs to one bucket, and every bucket to the autoscaler that holds its lease. The
+//! same choice picks the activators of a revision. It has to come out alike in every process, and
+//! in Knative's: so it is a matter of hashes alone.
+//!
+//! Source: spec/autoscaler.md §4.5.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// Most buckets that `config-leader-election` may ask for.
+pub const MOST: u32 = 10;
+/// Begins the name of every bucket, and of the host that leads to its holder.
+pub const PREFIX: &str = "autoscaler-bucket";
+/// Points of the circle on which the choice is made.
+const UNIVERSE: u64 = 2048;
+
+/// Name of bucket `ordinal` (from 0) of `total`: of its lease and of its Service.
+pub fn name(ordinal: u32, total: u32) -> String {
+    format!("{PREFIX}-{ordinal:02}-of-{total:02}")
+}
+
+/// The buckets there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buckets {
+    names: Vec<String>,
+}
+
+impl Buckets {
+    /// So many buckets; none is an empty set, and nobody owns anything.
+    pub fn new(total: u32) -> Self {
+        Self {
+            names: (0..total).map(|ordinal| name(ordinal, total)).collect(),
+        }
+    }
+
+    /// Their names, by ordinal.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Ordinal of the bucket that `key` (`namespace/name`) belongs to; `None` if there is none.
+    pub fn owner(&self, key: &str) -> Option<usize> {
+        match self.names.len() {
+            0 => None,
+            1 => Some(0),
+            _ => choose(&self.names, 1, key).into_iter().next(),
+        }
+    }
+}
+
+/// `n` of `from` for `target`: the same ones whoever asks, and in the order of `from` sorted. All
+/// of them if there are no more.
+pub fn subset<'a, S: AsRef<str>>(from: &'a [S], n: usize, target: &str) -> Vec<&'a str> {
+    let mut chosen: Vec<&str> = if n >= from.len() {
+        from.iter().map(AsRef::as_ref).collect()
+    } else {
+        let chosen = choose(from, n, target).into_iter();
+        chosen.map(|index| from[index].as_ref()).collect()
+    };
+    chosen.sort_unstable();
+    chosen
+}
+
+/// Indices of the chosen ones; `n` is less than there are.
+fn choose<S: AsRef<str>>(from: &[S], n: usize, target: &str) -> Vec<usize> {
+    let circle = circle(from, target);
+    let places: Vec<u64> = circle.keys().copied().collect();
+    let salted = |salt: &str| hash(&[target.as_bytes(), salt.as_bytes()].concat()) % UNIVERSE;
+    let (mut angle, step) = (salted("start-angle-salt"), salted("step-angle-salt"));
+    let mut taken = vec![false; places.len()];
+    (0..n.min(places.len()))
+        .map(|_| {
+            let mut at = places.partition_point(|place| *place < angle) % places.len();
+            while taken[at] {
+                at = (at + 1) % places.len();
+            }
+            taken[at] = true;
+            angle = (angle + step) % UNIVERSE;
+            circle[&places[at]]
+        })
+        .collect()
+}
+
+/// Where each of `from` has its place: point to index.
+fn circle<S: AsRef<str>>(from: &[S], target: &str) -> BTreeMap<u64, usize> {
+    // Who comes first keeps the point that two would have: the order decides.
+    let mut sorted: Vec<usize> = (0..from.len()).collect();
+    sorted.sort_unstable_by_key(|index| from[*index].as_ref());
+    let mut circle = BTreeMap::new();
+    // More could never find a free point.
+    for index in sorted.into_iter().take(UNIVERSE as usize) {
+        let mut text = format!("{}{target}", from[index].as_ref());
+        let mut hashed = hash(text.as_bytes());
+        while circle.contains_key(&(hashed % UNIVERSE)) {
+            text.push_str(&format!("{hashed:x}"));
+            hashed = hash(text.as_bytes());
+        }
+        circle.insert(hashed % UNIVERSE, index);
+    }
+    circle
+}
+
+/// FNV-1a, 64 bits.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// Who holds a lease, as it is written there: `POD_IP`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Name of the pod.
+    pub pod: String,
+    /// Its address.
+    pub ip: IpAddr,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}_{}", self.pod, self.ip)
+    }
+}
+
+/// A holder that is none of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadIdentity(pub String);
+
+impl fmt::Display for BadIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is not a pod's name, _ and its address", self.0)
+    }
+}
+
+impl std::error::Error for BadIdentity {}
+
+impl FromStr for Identity {
+    type Err = BadIdentity;
+
+    /// Reads `POD_IP`; a name has no `_`, so that the first one parts the two.
+    fn from_str(text: &str) -> Result<Self, BadIdentity> {
+        let parts = text.split_once('_').filter(|(pod, _)| !pod.is_empty());
+        let identity = parts.and_then(|(pod, ip)| {
+            let (pod, ip) = (pod.to_owned(), ip.parse().ok()?);
+            Some(Self { pod, ip })
+        });
+        identity.ok_or_else(|| BadIdentity(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_105_names_have_two_digits_and_no_bucket_is_an_empty_set() {
+        assert_eq!(name(0, 10), "autoscaler-bucket-00-of-10");
+        assert_eq!(name(10, 1), "autoscaler-bucket-10-of-01");
+        assert_eq!(Buckets::new(0).owner("ns/rev"), None);
+        assert_eq!(Buckets::new(1).owner("ns/rev"), Some(0));
+        assert_eq!(Buckets::new(3).names().len(), 3);
+    }
+
+    #[test]
+    fn case_106_an_identity_is_a_pod_and_its_address() {
+        let identity: Identity = "as_1.2.3.4".parse().unwrap();
+        assert_eq!(identity.pod, "as");
+        assert_eq!(identity.to_string(), "as_1.2.3.4");
+        assert!("as_fd00::1".parse::<Identity>().is_ok());
+        for wrong in ["1.2.3.4", "_1.2.3.4", "as_", "as_b_1.2.3.4", ""] {
+            assert!(wrong.parse::<Identity>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_choice_of_the_contract() {
+        let ips = ["10.0.0.4", "10.0.0.1", "10.0.0.2", "10.0.0.5", "10.0.0.3"];
+        assert_eq!(subset(&ips, 2, "rev"), ["10.0.0.2", "10.0.0.3"]);
+        assert_eq!(
+            subset(&ips, 3, "target"),
+            ["10.0.0.1", "10.0.0.4", "10.0.0.5"]
+        );
+        assert_eq!(subset(&ips, 9, "rev").len(), 5);
+        let buckets = Buckets::new(3);
+        let keys = ["default/hello-00001", "ns/rev", "knative-serving/succulent"];
+        assert_eq!(keys.map(|key| buckets.owner(key)), [0, 2, 1].map(Some));
+    }
+
+    #[test]
+    fn more_names_than_points_end() {
+        let names: Vec<String> = (0..3000).map(|n| format!("n{n}")).collect();
+        assert_eq!(subset(&names, 2500, "x").len(), 2048);
+    }
+}

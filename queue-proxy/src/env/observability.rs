@@ -1,0 +1,302 @@
+//! `OBSERVABILITY_CONFIG`: a JSON object laid over defaults. Installations before 1.19 have a set of
+//! single variables in its place, and dashboards for the classic names of the series.
+//!
+//! Source: spec/queue-proxy.md §1.1, §10.
+
+use std::time::Duration;
+
+use penstock_runtime::vars::{Vars, go, parsed};
+
+use crate::json::{self, Field, Mistakes, Object};
+use crate::metrics::Names;
+
+const VARIABLE: &str = "OBSERVABILITY_CONFIG";
+
+/// What is measured and logged of requests, and where to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observability {
+    /// Where metrics can be read, if they can.
+    pub prometheus: Option<Prometheus>,
+    /// Lines about requests, if there are any.
+    pub request_log: Option<RequestLog>,
+    /// Where metrics are pushed to.
+    pub push: Option<Exporter>,
+    /// Where traces are sent to.
+    pub traces: Option<Exporter>,
+    /// Whether profiles are to be served.
+    pub profiling: bool,
+}
+
+/// The listener that metrics are read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prometheus {
+    /// Name or address; empty for all addresses.
+    pub host: String,
+    /// Port; 0 for any.
+    pub port: u16,
+    /// Names of the series.
+    pub names: Names,
+}
+
+/// Lines about requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestLog {
+    /// Their template; `None` is the contract's own.
+    pub template: Option<String>,
+    /// Whether probes are logged, too.
+    pub probes: bool,
+}
+
+/// Where something is sent to, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exporter {
+    /// The protocol's name in the contract.
+    pub protocol: String,
+    /// Where to; may be empty.
+    pub endpoint: String,
+    /// Time between two metrics pushes.
+    pub interval: Duration,
+    /// Share of the requests that are traced.
+    pub sampling_rate: f64,
+}
+
+/// The port of the metrics, unless something else is said.
+const METRICS_PORT: u16 = 9091;
+/// Time between two pushes, unless something else is said.
+const PUSH_INTERVAL: Duration = Duration::from_secs(60);
+
+impl Observability {
+    pub(super) fn read<G: Fn(&str) -> Option<String>>(vars: &mut Vars<G>) -> Self {
+        let given = vars.text(VARIABLE).filter(|text| !text.is_empty());
+        let older = vars.text("SERVING_REQUEST_METRICS_BACKEND").is_some();
+        let mut this = match given {
+            Some(text) => Self::from_json(vars, &text),
+            None if older => Self::from_older(vars),
+            None => Self::none(),
+        };
+        if let Some(prometheus) = &mut this.prometheus {
+            prometheus.read(vars);
+        }
+        this
+    }
+
+    fn none() -> Self {
+        Self {
+            prometheus: None,
+            request_log: None,
+            push: None,
+            traces: None,
+            profiling: false,
+        }
+    }
+
+    fn from_json<G: Fn(&str) -> Option<String>>(vars: &mut Vars<G>, text: &str) -> Self {
+        let mut bad = Mistakes::default();
+        let read = json::read(VARIABLE, text).map(|json| {
+            let root = Field::root(VARIABLE, &json);
+            let root = root.object("an object", &mut bad);
+            root.map_or_else(Self::none, |root| Self::from_object(&root, &mut bad))
+        });
+        match read.and_then(|this| bad.none_or(this)) {
+            Ok(this) => this,
+            Err(bad) => {
+                vars.reject_all(bad);
+                Self::none()
+            }
+        }
+    }
+
+    fn from_object(root: &Object<'_>, bad: &mut Mistakes) -> Self {
+        let mut this = Self::none();
+        if let Some(metrics) = part(root, "requestMetrics", bad) {
+            this.read_metrics(&metrics, bad);
+        }
+        if let Some(tracing) = part(root, "tracing", bad) {
+            let wanted = "none, http/protobuf, grpc or stdout";
+            let protocol = protocol(&tracing, &["http/protobuf", "grpc", "stdout"], wanted, bad);
+            let exporter = exporter(&tracing, protocol, bad);
+            this.traces = exporter;
+        }
+        if let Some(runtime) = part(root, "runtime", bad) {
+            let word = |text: &str| match text {
+                "enabled" => Some(true),
+                "disabled" | "" => Some(false),
+                _ => None,
+            };
+            let profiling = runtime.get("profiling");
+            let profiling = profiling.and_then(|it| it.word(word, "enabled or disabled", bad));
+            this.profiling = profiling.unwrap_or(false);
+        }
+        let mut switch = |name| {
+            let switch = root.get(name).and_then(|field| field.switch(bad));
+            switch.unwrap_or(false)
+        };
+        let (on, probes) = (switch("enableRequestLog"), switch("enableProbeRequestLog"));
+        let template = root.get("requestLogTemplate");
+        let template = template.and_then(|field| field.string(bad));
+        this.request_log = on.then_some(RequestLog { template, probes });
+        this
+    }
+
+    fn read_metrics(&mut self, metrics: &Object<'_>, bad: &mut Mistakes) {
+        let wanted = "none, prometheus, http/protobuf or grpc";
+        let known = ["prometheus", "http/protobuf", "grpc"];
+        match protocol(metrics, &known, wanted, bad) {
+            Some("prometheus") => {
+                let endpoint = metrics.get("endpoint");
+                let place = endpoint.and_then(|field| {
+                    let wanted = "host:port, or empty for all addresses and 9091";
+                    field.word(place, wanted, bad)
+                });
+                let (host, port) = place.unwrap_or((String::new(), METRICS_PORT));
+                self.prometheus = Some(Prometheus {
+                    host,
+                    port,
+                    names: Names::Current,
+                });
+            }
+            other => self.push = exporter(metrics, other, bad),
+        }
+    }
+
+    /// The variables of installations before 1.19.
+    fn from_older<G: Fn(&str) -> Option<String>>(vars: &mut Vars<G>) -> Self {
+        let mut this = Self::none();
+        let mut switch = |name| vars.read(name, false, "true or false", go::bool);
+        let on = switch("SERVING_ENABLE_REQUEST_LOG");
+        let probes = switch("SERVING_ENABLE_PROBE_REQUEST_LOG");
+        this.profiling = switch("ENABLE_PROFILING");
+        let given = |name| vars.text(name).unwrap_or_default();
+        this.request_log = on.then(|| RequestLog {
+            template: Some(given("SERVING_REQUEST_LOG_TEMPLATE")),
+            probes,
+        });
+        let exporter = |protocol: &str, endpoint| Exporter {
+            protocol: protocol.to_owned(),
+            endpoint,
+            interval: PUSH_INTERVAL,
+            sampling_rate: 0.0,
+        };
+        if given("TRACING_CONFIG_BACKEND") == "zipkin" {
+            let endpoint = given("TRACING_CONFIG_ZIPKIN_ENDPOINT");
+            this.traces = Some(exporter("zipkin", endpoint));
+        }
+        match given("SERVING_REQUEST_METRICS_BACKEND").as_str() {
+            "prometheus" => {
+                this.prometheus = Some(Prometheus {
+                    host: String::new(),
+                    port: METRICS_PORT,
+                    names: Names::Classic,
+                });
+            }
+            "opencensus" => {
+                let endpoint = given("METRICS_COLLECTOR_ADDRESS");
+                this.push = Some(exporter("opencensus", endpoint));
+            }
+            "" | "none" => {}
+            other => vars.reject(
+                "SERVING_REQUEST_METRICS_BACKEND",
+                Some(other.to_owned()),
+                "prometheus, opencensus, none or empty",
+            ),
+        }
+        this
+    }
+
+    /// What was asked for and is not there, each with what there is in its place.
+    pub fn missing(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        if let Some(push) = &self.push {
+            missing.push(format!(
+                "pushing metrics by {} (they can be scraped, with the protocol prometheus)",
+                push.protocol
+            ));
+        }
+        if let Some(traces) = &self.traces {
+            missing.push(format!(
+                "traces by {} (the headers of callers' traces are passed on)",
+                traces.protocol
+            ));
+        }
+        if self.profiling {
+            missing.push("profiles on port 8008 (perf can take them from the node)".to_owned());
+        }
+        missing
+    }
+}
+
+impl Prometheus {
+    /// What single variables change in it.
+    fn read<G: Fn(&str) -> Option<String>>(&mut self, vars: &mut Vars<G>) {
+        let host = vars.text("METRICS_PROMETHEUS_HOST");
+        if let Some(host) = host.filter(|host| !host.is_empty()) {
+            self.host = host;
+        }
+        let port = vars.read(
+            "METRICS_PROMETHEUS_PORT",
+            None,
+            "a port from 1024 to 65535, or empty",
+            |text| match text {
+                "" => Some(None),
+                port => parsed(port).filter(|port: &u16| *port >= 1024).map(Some),
+            },
+        );
+        let own = vars.optional("PENSTOCK_METRICS_PORT", "a port from 0 to 65535", parsed);
+        self.port = own.or(port).unwrap_or(self.port);
+        let names = "current or classic";
+        self.names = vars.read("PENSTOCK_METRICS_NAMES", self.names, names, super::names);
+    }
+}
+
+fn part<'v>(root: &Object<'v>, name: &str, bad: &mut Mistakes) -> Option<Object<'v>> {
+    root.get(name)?.object("an object", bad)
+}
+
+/// The protocol, if it is one of `known`; nothing, an empty one and `none` are none.
+fn protocol(
+    part: &Object<'_>,
+    known: &[&'static str],
+    wanted: &'static str,
+    bad: &mut Mistakes,
+) -> Option<&'static str> {
+    let word = |text: &str| match text {
+        "" | "none" => Some(None),
+        text => known.iter().find(|word| **word == text).map(|it| Some(*it)),
+    };
+    part.get("protocol")?.word(word, wanted, bad)?
+}
+
+fn exporter(
+    part: &Object<'_>,
+    protocol: Option<&'static str>,
+    bad: &mut Mistakes,
+) -> Option<Exporter> {
+    let endpoint = part.get("endpoint").and_then(|field| field.string(bad));
+    let interval = part.get("exportInterval");
+    let interval = interval.and_then(|field| field.nanos(bad));
+    let rate = part.get("samplingRate").and_then(|field| field.share(bad));
+    Some(Exporter {
+        protocol: protocol?.to_owned(),
+        endpoint: endpoint.unwrap_or_default(),
+        interval: interval.filter(|it| !it.is_zero()).unwrap_or(PUSH_INTERVAL),
+        sampling_rate: rate.unwrap_or(0.0),
+    })
+}
+
+/// `host:port`, `[v6]:port` or `:port`; empty is all addresses and the usual port.
+fn place(text: &str) -> Option<(String, u16)> {
+    if text.is_empty() {
+        return Some((String::new(), METRICS_PORT));
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let host = match bracketed {
+        Some(v6) => v6,
+        None if host.contains(':') => return None,
+        None => host,
+    };
+    let port = parsed(port).filter(|port: &u16| *port > 0)?;
+    Some((host.to_owned(), port))
+}

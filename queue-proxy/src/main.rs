@@ -1,0 +1,210 @@
+//! The program of the sidecar.
+//!
+//! Here, and only here, the environment and the arguments are read; everything else gets values.
+
+#![forbid(unsafe_code)]
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use penstock_queue_proxy::env::{self, Identity, Logging, Output, Setup};
+use penstock_queue_proxy::program::{Ended, Program, StartError};
+use penstock_queue_proxy::{gateways, workers};
+use penstock_relay::workers::Workers;
+use penstock_runtime::drain::Drained;
+use penstock_runtime::log::{self, Record};
+use penstock_runtime::signal::Stops;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::Builder;
+
+fn main() -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        None => run(),
+        Some("--help" | "-h") => print(&help()),
+        Some("--version" | "-V") => print(&format!("queue-proxy {}\n", env!("CARGO_PKG_VERSION"))),
+        Some(other) => {
+            say(&format!(
+                "queue-proxy takes --help and --version, and not {other:?}; \
+                 everything else is in its environment"
+            ));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> ExitCode {
+    let setup = match env::read(variable) {
+        Ok(setup) => setup,
+        Err(bad) => {
+            say(&bad.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    log_to(&setup.logging, &setup.identity);
+    raise_descriptor_limit();
+    let missing = setup.observability.missing();
+    if !missing.is_empty() {
+        tracing::warn!("asked for, and not there: {}", missing.join("; "));
+    }
+    match serve(setup) {
+        Ok(Ended::Drained(Drained::Clean | Drained::Cut { .. })) => ExitCode::SUCCESS,
+        Ok(Ended::AtOnce) => {
+            // Whatever the threads are at, they are not waited for.
+            std::process::exit(1)
+        }
+        Ok(Ended::Drained(Drained::Died) | Ended::Died) => {
+            tracing::error!("a listener died");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(setup: Setup) -> Result<Ended, StartError> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stops = Stops::install()?;
+        let count = setup.workers.unwrap_or_else(workers);
+        let workers = Workers::start(count)?;
+        let node = gateways(&file("/proc/net/route"), &file("/proc/net/ipv6_route"));
+        let program = Program::start(setup, node, &workers)?;
+        Ok(program.run(stops).await)
+    })
+}
+
+/// All of a file, or nothing if it cannot be read.
+fn file(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+/// Takes as many descriptors as may be had: each request has two, and the usual soft limit is
+/// there for programs of another age.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays at {:?}", limit.current);
+    }
+}
+
+fn log_to(logging: &Logging, identity: &Identity) {
+    let Identity {
+        namespace,
+        revision,
+        pod,
+        ..
+    } = identity;
+    let constant = [
+        ("knative.dev/key", format!("{namespace}/{revision}")),
+        ("knative.dev/pod", pod.clone()),
+    ];
+    let commit = option_env!("PENSTOCK_COMMIT").map(|commit| ("commit", commit.to_owned()));
+    let constant = commit.into_iter().chain(constant);
+    let record = Record {
+        constant: constant
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+        ..logging.record.clone()
+    };
+    let (outputs, bad) = Outputs::open(&logging.outputs);
+    let filter = logging.level.parse().unwrap_or_default();
+    if log::init_records(record, filter, move || outputs.clone()).is_err() {
+        say("the log was set up already");
+    }
+    for (path, error) in bad {
+        tracing::warn!(%error, "{} cannot be logged to", path.display());
+    }
+}
+
+/// Where log lines go: each to all of them.
+#[derive(Clone)]
+struct Outputs(Arc<[Open]>);
+
+enum Open {
+    Stdout,
+    Stderr,
+    File(fs::File),
+}
+
+type BadPath = (std::path::PathBuf, io::Error);
+
+impl Outputs {
+    /// What can be opened; standard error if nothing can.
+    fn open(outputs: &[Output]) -> (Self, Vec<BadPath>) {
+        let mut bad = Vec::new();
+        let mut open: Vec<Open> = outputs
+            .iter()
+            .filter_map(|output| match output {
+                Output::Stdout => Some(Open::Stdout),
+                Output::Stderr => Some(Open::Stderr),
+                Output::File(path) => {
+                    let opened = OpenOptions::new().append(true).create(true).open(path);
+                    let opened = opened.map_err(|error| bad.push((path.clone(), error)));
+                    opened.ok().map(Open::File)
+                }
+            })
+            .collect();
+        if open.is_empty() {
+            open.push(Open::Stderr);
+        }
+        (Self(open.into()), bad)
+    }
+}
+
+impl Write for Outputs {
+    /// A line that cannot be written is lost.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        for output in &*self.0 {
+            let _ = match output {
+                Open::Stdout => io::stdout().lock().write_all(line),
+                Open::Stderr => io::stderr().lock().write_all(line),
+                Open::File(file) => Write::write_all(&mut &*file, line),
+            };
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn help() -> String {
+    let mut text = "The queue-proxy of Penstock: the sidecar beside a container of a Knative \
+                    revision.\n\nIt takes no arguments. Its environment is the one that Knative's \
+                    controller writes, and these:\n\n"
+        .to_owned();
+    for (name, default, meaning) in env::OWN {
+        text.push_str(&format!(
+            "  {name}\n      {meaning}\n      default: {default}\n"
+        ));
+    }
+    text
+}
+
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// One line, or several, on standard error.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// A variable of the environment. One that is not UTF-8 is rejected by whatever reads it, and does
+/// not count as unset.
+#[expect(clippy::disallowed_methods, reason = "this is the place to read it")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}

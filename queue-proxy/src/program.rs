@@ -1,0 +1,332 @@
+//! The program in a pod: its listeners, and the way from the signal to the end.
+//!
+//! | Listener | For |
+//! |---|---|
+//! | main | requests and probes, on the workers' threads |
+//! | admin | the containers' `preStop` hooks |
+//! | stats | the autoscaler |
+//! | metrics | Prometheus, if asked for |
+//!
+//! All but the first are on the thread that calls [`Program::run`], which has nothing else to do.
+//!
+//! Source: spec/queue-proxy.md §2, §5.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use penstock_relay::listen::ListenError;
+use penstock_relay::workers::Workers;
+use penstock_runtime::admin::{Admin, Page, Routes, TEXT};
+use penstock_runtime::drain::Drained;
+use penstock_runtime::metrics::{self, Gather};
+use penstock_runtime::signal::Stops;
+use prometheus::Registry;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::env::{Identity, Prometheus, Setup};
+use crate::listeners::{at, everywhere};
+use crate::metrics::Names;
+use crate::{Kubelet, Metrics, QueueProxy, Running, Waited};
+
+/// Limit for a head on the listeners for hooks and the autoscaler.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A hook without a signal within this time is that of a container which is merely restarted.
+const SIGNAL_WITHIN: Duration = Duration::from_secs(1);
+
+/// What the autoscaler is answered, whatever it would accept.
+const PROTOBUF: &str = "application/protobuf";
+
+/// A listener that could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("the {what} listener: {source}")]
+pub struct NoListener {
+    what: &'static str,
+    source: ListenError,
+}
+
+/// Why the program could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The listeners that could not be had, all of them.
+    #[error("{}", lines(.0))]
+    Listeners(Vec<NoListener>),
+    /// The system refused something else.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+    /// A label cannot be one.
+    #[error("cannot start: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+fn lines(all: &[NoListener]) -> String {
+    let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+    all.join("\n")
+}
+
+/// How the program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the exit status depends on it"]
+pub enum Ended {
+    /// It was told to stop and drained.
+    Drained(Drained),
+    /// It was told to stop twice.
+    AtOnce,
+    /// A listener died.
+    Died,
+}
+
+/// A queue-proxy with all its listeners, serving.
+#[derive(Debug)]
+pub struct Program {
+    proxy: Arc<Running>,
+    admin: Admin,
+    stats: Admin,
+    metrics: Option<(Admin, Gather)>,
+    quiet: Duration,
+    grace: Duration,
+}
+
+impl Program {
+    /// Binds all listeners and serves requests on `workers`. `gateways` are addresses that the
+    /// pod's node may speak from. Has to be called within a runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing was served then. A metrics listener that cannot be had is told in
+    /// the log, and is no error.
+    pub fn start(
+        setup: Setup,
+        gateways: Vec<IpAddr>,
+        workers: &Workers,
+    ) -> Result<Self, StartError> {
+        let Setup {
+            ports,
+            container,
+            mut choices,
+            identity,
+            observability,
+            quiet,
+            grace,
+            ..
+        } = setup;
+        let [main, admin, stats] = all([
+            ("main", ports.main),
+            ("admin", ports.admin),
+            ("statistics", ports.stats),
+        ])
+        .map_err(StartError::Listeners)?;
+        if let Kubelet::Node(node) = &mut choices.kubelet {
+            node.extend(gateways);
+        }
+        let prometheus = observability.prometheus.as_ref();
+        let registry = Registry::new();
+        let names = prometheus.map_or(Names::Current, |prometheus| prometheus.names);
+        let series = series(&registry, names, &identity)?;
+        let listening = prometheus.and_then(metrics_listener);
+        let metrics = match listening {
+            Some(listener) => {
+                metrics::register_process(&registry)?;
+                if names == Names::Current {
+                    metrics::register_target_info(&registry, &resource(&identity))?;
+                }
+                let gather = Gather::default();
+                gather.add(registry);
+                Some((Admin::on(listener)?, gather))
+            }
+            None => None,
+        };
+        let small = |listener| Ok::<_, io::Error>(Admin::on(listener)?.head_timeout(HEAD_TIMEOUT));
+        let container = crate::Config {
+            readiness: container.readiness.told(say),
+            ..container
+        };
+        let bound = QueueProxy::on(main, container)?.with(choices);
+        let (admin, stats) = (small(admin)?, small(stats)?);
+        Ok(Self {
+            proxy: Arc::new(bound.start(workers, series)?),
+            admin,
+            stats,
+            metrics,
+            quiet,
+            grace,
+        })
+    }
+
+    /// Where it serves requests.
+    pub fn addr(&self) -> SocketAddr {
+        self.proxy.addr()
+    }
+
+    /// Serves until a signal, drains and ends; a second signal ends it at once.
+    pub async fn run(self, stops: Stops) -> Ended {
+        tracing::info!(
+            main = %self.proxy.addr(),
+            admin = %self.admin.addr(),
+            statistics = %self.stats.addr(),
+            metrics = self.metrics.as_ref().map(|(it, _)| tracing::field::display(it.addr())),
+            "serving"
+        );
+        let stop = CancellationToken::new();
+        tokio::select! {
+            ended = self.serve(stop.clone()) => ended,
+            _second = stops.watch(stop) => Ended::AtOnce,
+        }
+    }
+
+    async fn serve(self, stop: CancellationToken) -> Ended {
+        let tasks = TaskTracker::new();
+        let close = CancellationToken::new();
+        let hook = Arc::new(Hook {
+            proxy: Arc::clone(&self.proxy),
+            quiet: self.quiet,
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+        });
+        let admin = self.admin.run(hook.routes(), close.clone());
+        let mut admin = tasks.spawn(admin);
+        let stats = self.stats.run(stats_routes(&self.proxy), close.clone());
+        let mut stats = tasks.spawn(stats);
+        let proxy = Arc::clone(&self.proxy);
+        tasks.spawn(async move { proxy.report_each_second().await });
+        if let Some((metrics, gather)) = self.metrics {
+            // It is read until the very end.
+            tasks.spawn(metrics.run(metrics_routes(gather), CancellationToken::new()));
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            _ = &mut admin => return Ended::Died,
+            _ = &mut stats => return Ended::Died,
+        }
+        // A hook may have begun the drain, and be about to take it back.
+        while self.proxy.until_quiet(self.quiet).await == Waited::TakenBack {}
+        tracing::info!("quiet: the listeners close");
+        close.cancel();
+        let (drained, ..) = tokio::join!(self.proxy.close(self.grace), admin, stats);
+        if let Drained::Cut { left } = drained {
+            tracing::warn!(left, "what did not end in time was cut off");
+        }
+        Ended::Drained(drained)
+    }
+}
+
+/// Listens on all of them, or tells of all that cannot be had.
+fn all<const N: usize>(
+    ports: [(&'static str, u16); N],
+) -> Result<[TcpListener; N], Vec<NoListener>> {
+    let mut bad = Vec::new();
+    let listeners = ports.map(|(what, port)| {
+        everywhere(port)
+            .map_err(|source| bad.push(NoListener { what, source }))
+            .ok()
+    });
+    // All of them, or none.
+    let listeners: Option<Vec<TcpListener>> = listeners.into_iter().collect();
+    listeners.and_then(|all| all.try_into().ok()).ok_or(bad)
+}
+
+/// One line on standard error; if nobody can read it, nothing is lost but the line.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn metrics_listener(prometheus: &Prometheus) -> Option<TcpListener> {
+    let Prometheus { host, port, .. } = prometheus;
+    match at(host, *port) {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            tracing::error!(%error, "metrics cannot be scraped");
+            None
+        }
+    }
+}
+
+fn series(registry: &Registry, names: Names, of: &Identity) -> prometheus::Result<Metrics> {
+    let service = match of.service.as_str() {
+        "" => "unknown",
+        service => service,
+    };
+    let classic = [
+        ("namespace_name", &*of.namespace),
+        ("service_name", service),
+        ("configuration_name", &*of.configuration),
+        ("revision_name", &*of.revision),
+        ("pod_name", &*of.pod),
+    ];
+    let constant = match names {
+        Names::Current => &[][..],
+        Names::Classic => &classic[..],
+    };
+    Metrics::register_as(registry, names, constant)
+}
+
+/// What is measured, in OpenTelemetry's words (spec/queue-proxy.md §7.2).
+fn resource(of: &Identity) -> [(&'static str, &str); 9] {
+    let names = [
+        &of.telemetry_service,
+        &of.service,
+        &of.configuration,
+        &of.revision,
+        &of.host,
+    ];
+    let named = names.into_iter().find(|name| !name.is_empty());
+    [
+        ("container.name", "queue-proxy"),
+        ("k8s.namespace.name", &of.namespace),
+        ("k8s.pod.name", &of.host),
+        ("kn.configuration.name", &of.configuration),
+        ("kn.revision.name", &of.revision),
+        ("kn.service.name", &of.service),
+        ("service.instance.id", &of.host),
+        ("service.name", named.map_or("", |name| name)),
+        ("service.version", env!("CARGO_PKG_VERSION")),
+    ]
+}
+
+/// What the `preStop` hook of a container calls.
+struct Hook {
+    proxy: Arc<Running>,
+    quiet: Duration,
+    /// Cancelled by the signal.
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Hook {
+    fn routes(self: Arc<Self>) -> Routes {
+        Routes::default().any("/wait-for-drain", move || Arc::clone(&self).answer())
+    }
+
+    /// Answers once the drain is over, so that the container is stopped only then.
+    async fn answer(self: Arc<Self>) -> Page {
+        tracing::info!("a container is about to stop: draining");
+        let this = Arc::clone(&self);
+        // Goes on although the caller may leave.
+        self.tasks.spawn(async move {
+            sleep(SIGNAL_WITHIN).await;
+            if !this.stop.is_cancelled() {
+                this.proxy.take_back();
+            }
+        });
+        self.proxy.until_quiet(self.quiet).await;
+        Page::new(TEXT, "")
+    }
+}
+
+fn stats_routes(proxy: &Arc<Running>) -> Routes {
+    let proxy = Arc::clone(proxy);
+    Routes::default().any("/metrics", move || {
+        std::future::ready(Page::new(PROTOBUF, proxy.stat()))
+    })
+}
+
+fn metrics_routes(gather: Gather) -> Routes {
+    Routes::default().page("/metrics", move || {
+        Page::new(metrics::CONTENT_TYPE, gather.text())
+    })
+}

@@ -1,0 +1,286 @@
+//! TLS in a pod: the certificates that the platform mounts, and those of the metrics listener.
+//!
+//! Without certificates nothing of TLS is read, and nothing of it runs.
+//!
+//! Source: spec/queue-proxy.md §1 (`QUEUE_PROXY_TLS_*`, `METRICS_PROMETHEUS_TLS_*`) and §8.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use penstock_relay::tls::{
+    CertificateError, Certificates, Choices, ClientAuth, Pair, Server, ServerError, Written,
+};
+use penstock_runtime::vars::Vars;
+
+/// Where the platform mounts a pod's certificate.
+pub const MOUNTED: &str = "/var/lib/knative/certs";
+
+/// Time between two looks at the files.
+pub const POLL: Duration = Duration::from_secs(60);
+
+/// The pair of files in the folder of a mounted secret.
+pub fn pair_in(folder: &Path) -> Pair {
+    Pair {
+        certificate: folder.join("tls.crt"),
+        key: folder.join("tls.key"),
+    }
+}
+
+/// What a listener with TLS needs, before anything of it is read.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pair: Pair,
+    choices: Choices,
+    client_auth: ClientAuth,
+}
+
+/// A listener's TLS, and what keeps its certificate new.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// What shakes hands.
+    pub server: Server,
+    /// To be watched.
+    pub certificates: Arc<Certificates>,
+}
+
+/// Why a listener cannot have its TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// Its certificate is bad.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// Who vouches for callers is bad.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+}
+
+impl Wanted {
+    /// TLS of the requests, with `pair`, as `QUEUE_PROXY_TLS_*` say. `None` has left its mistakes
+    /// in `vars`.
+    pub fn of_requests<G>(pair: Pair, vars: &mut Vars<G>) -> Option<Self>
+    where
+        G: Fn(&str) -> Option<String>,
+    {
+        Some(Self {
+            pair,
+            choices: choices("QUEUE_PROXY_TLS", vars)?,
+            client_auth: ClientAuth::None,
+        })
+    }
+
+    /// TLS of the metrics, as `METRICS_PROMETHEUS_TLS_*` say. `None` is none, or has left its
+    /// mistakes in `vars`.
+    pub fn of_metrics<G>(vars: &mut Vars<G>) -> Option<Self>
+    where
+        G: Fn(&str) -> Option<String>,
+    {
+        const CERT: &str = "METRICS_PROMETHEUS_TLS_CERT";
+        const KEY: &str = "METRICS_PROMETHEUS_TLS_KEY";
+        const AUTH: &str = "METRICS_PROMETHEUS_TLS_CLIENT_AUTH";
+        const CA: &str = "METRICS_PROMETHEUS_TLS_CLIENT_CA_FILE";
+        let given = |name| vars.text(name).filter(|text| !text.is_empty());
+        let (cert, key, auth, ca) = (given(CERT), given(KEY), given(AUTH), given(CA));
+        let ca = ca.map(PathBuf::from);
+        let client_auth = match (auth.as_deref(), ca) {
+            (None | Some("none"), _) => Some(ClientAuth::None),
+            (Some("optional"), Some(ca)) => Some(ClientAuth::Optional(ca)),
+            (Some("require"), Some(ca)) => Some(ClientAuth::Require(ca)),
+            (Some("optional" | "require"), None) => {
+                vars.reject(
+                    CA,
+                    None,
+                    format!("the file of those who vouch for callers, as {AUTH} needs it"),
+                );
+                None
+            }
+            (Some(_), _) => {
+                vars.reject(AUTH, auth.clone(), "none, optional or require");
+                None
+            }
+        };
+        match (cert, key) {
+            (Some(certificate), Some(key)) => {
+                let choices = choices("METRICS_PROMETHEUS_TLS", vars);
+                Some(Self {
+                    pair: Pair {
+                        certificate: certificate.into(),
+                        key: key.into(),
+                    },
+                    choices: choices?,
+                    client_auth: client_auth?,
+                })
+            }
+            (Some(_), None) => {
+                vars.reject(KEY, None, format!("the key to {CERT}"));
+                None
+            }
+            (None, Some(_)) => {
+                vars.reject(CERT, None, format!("the certificate to {KEY}"));
+                None
+            }
+            (None, None) => {
+                if client_auth.is_some_and(|auth| auth != ClientAuth::None) {
+                    vars.reject(CERT, None, format!("a certificate, as {AUTH} needs it"));
+                }
+                None
+            }
+        }
+    }
+
+    /// Reads the files. `protocols` are those of the listener, the preferred first.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] names the file and what is wrong with it.
+    pub fn load(&self, protocols: &[&str]) -> Result<Tls, TlsError> {
+        for name in self.choices.left_out() {
+            tracing::warn!("TLS goes without {name}, which is not known here");
+        }
+        let certificates = Certificates::load(self.pair.clone())?;
+        let shown = Arc::clone(&certificates);
+        let server = Server::new(shown, &self.choices, &self.client_auth, protocols)?;
+        Ok(Tls {
+            server,
+            certificates,
+        })
+    }
+}
+
+fn choices<G>(prefix: &str, vars: &mut Vars<G>) -> Option<Choices>
+where
+    G: Fn(&str) -> Option<String>,
+{
+    let text = |which| vars.text(&format!("{prefix}_{which}")).unwrap_or_default();
+    let (min, max) = (text("MIN_VERSION"), text("MAX_VERSION"));
+    let (suites, curves) = (text("CIPHER_SUITES"), text("CURVE_PREFERENCES"));
+    let choices = Choices::read(Written {
+        min_version: &min,
+        max_version: &max,
+        cipher_suites: &suites,
+        curve_preferences: &curves,
+    });
+    match choices {
+        Ok(choices) => Some(choices),
+        Err(bad) => {
+            for bad in bad {
+                vars.reject(
+                    format!("{prefix}_{}", bad.which),
+                    Some(bad.text),
+                    bad.wanted,
+                );
+            }
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wanted of the metrics, and what is wrong with that.
+    fn of_metrics(set: &[(&str, &str)]) -> (Option<Wanted>, String) {
+        let get = |name: &str| {
+            let name = name.strip_prefix("METRICS_PROMETHEUS_TLS_")?;
+            let found = set.iter().find(|(set, _)| *set == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let mut vars = Vars::new(get);
+        let wanted = Wanted::of_metrics(&mut vars);
+        let told = vars
+            .finish(())
+            .map_or_else(|bad| bad.to_string(), |()| String::new());
+        (wanted, told)
+    }
+
+    const CERT: (&str, &str) = ("CERT", "/c");
+    const KEY: (&str, &str) = ("KEY", "/k");
+
+    #[test]
+    fn metrics_have_tls_with_a_certificate_and_a_key() {
+        let ca = ("CLIENT_CA_FILE", "/ca");
+        let table = [
+            (vec![CERT, KEY], ClientAuth::None),
+            (vec![CERT, KEY, ("CLIENT_AUTH", "none")], ClientAuth::None),
+            (
+                vec![CERT, KEY, ca, ("CLIENT_AUTH", "optional")],
+                ClientAuth::Optional("/ca".into()),
+            ),
+            (
+                vec![CERT, KEY, ca, ("CLIENT_AUTH", "require")],
+                ClientAuth::Require("/ca".into()),
+            ),
+        ];
+        for (set, auth) in table {
+            let (wanted, told) = of_metrics(&set);
+            assert_eq!(told, "");
+            let wanted = wanted.unwrap();
+            assert_eq!(wanted.client_auth, auth);
+            let pair = Pair {
+                certificate: "/c".into(),
+                key: "/k".into(),
+            };
+            assert_eq!(wanted.pair, pair);
+        }
+        for set in [
+            vec![],
+            vec![("CERT", ""), ("KEY", "")],
+            vec![("MIN_VERSION", "1.1")],
+        ] {
+            let (wanted, told) = of_metrics(&set);
+            assert!(wanted.is_none() && told.is_empty(), "{told}");
+        }
+    }
+
+    #[test]
+    fn sets_that_do_not_fit_together_are_told() {
+        let table = [
+            (
+                vec![CERT],
+                "KEY is not set; it has to be the key to METRICS_PROMETHEUS_TLS_CERT",
+            ),
+            (
+                vec![KEY],
+                "CERT is not set; it has to be the certificate to METRICS_PROMETHEUS_TLS_KEY",
+            ),
+            (
+                vec![CERT, KEY, ("CLIENT_AUTH", "require")],
+                "CLIENT_CA_FILE is not set; it has to be the file of those who vouch for callers, \
+                 as METRICS_PROMETHEUS_TLS_CLIENT_AUTH needs it",
+            ),
+            (
+                vec![CERT, KEY, ("CLIENT_AUTH", "yes")],
+                "CLIENT_AUTH=\"yes\" is not none, optional or require",
+            ),
+            (
+                vec![("CLIENT_AUTH", "require"), ("CLIENT_CA_FILE", "/ca")],
+                "CERT is not set; it has to be a certificate, as \
+                 METRICS_PROMETHEUS_TLS_CLIENT_AUTH needs it",
+            ),
+            (
+                vec![CERT, KEY, ("MIN_VERSION", "1.1")],
+                "MIN_VERSION=\"1.1\" is not 1.2 or 1.3",
+            ),
+        ];
+        for (set, want) in table {
+            let (wanted, told) = of_metrics(&set);
+            assert!(wanted.is_none());
+            assert_eq!(told, format!("METRICS_PROMETHEUS_TLS_{want}"));
+        }
+    }
+
+    #[test]
+    fn case_135_all_bad_choices_are_told_with_their_variables() {
+        let mut vars = Vars::new(|name| {
+            let which = name.strip_prefix("QUEUE_PROXY_TLS_")?;
+            Some(if which == "MAX_VERSION" { "" } else { "x" }.to_owned())
+        });
+        assert!(Wanted::of_requests(pair_in(Path::new(MOUNTED)), &mut vars).is_none());
+        let told = vars.finish(()).unwrap_err().to_string();
+        let names = told.lines().map(|line| line.split('=').next().unwrap());
+        let names: Vec<&str> = names.collect();
+        let want = ["MIN_VERSION", "CIPHER_SUITES", "CURVE_PREFERENCES"];
+        assert_eq!(names, want.map(|which| format!("QUEUE_PROXY_TLS_{which}")));
+    }
+}
