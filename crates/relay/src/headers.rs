@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use http::Version;
 use http::header::{
-    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use penstock_types::header;
@@ -86,6 +86,20 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
     if trailers_wanted {
         headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Makes one line of the lines that HTTP/2 may have split `Cookie` into (RFC 9113 §8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if lines.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
     }
 }
 
@@ -180,6 +194,21 @@ mod tests {
             lines(&map),
             [("x-forwarded-for", "1.2.3.4, ::1, 127.0.0.1")]
         );
+    }
+
+    #[test]
+    fn cookies_that_http2_has_split_are_one_line_again() {
+        for (split, want) in [
+            (
+                &[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")][..],
+                "a=1; b=2; c=3",
+            ),
+            (&[("cookie", "a=1; b=2")], "a=1; b=2"),
+        ] {
+            let mut map = headers(split);
+            join_cookies(&mut map);
+            assert_eq!(lines(&map), [("cookie", want)]);
+        }
     }
 
     #[test]
