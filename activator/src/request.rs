@@ -201,8 +201,12 @@ impl App {
             None => Turn::Later(budget::held_by(&head, &body)),
         };
         let mut outgoing = prepare(head, measured.host(), caller);
-        if is_gateway && revision.protocol == Protocol::H2c {
-            outgoing.use_http2(); // as an ingress does; behind one, it goes on as it came (§7)
+        if is_gateway {
+            // As an ingress does; behind one, it goes on as it came (§7).
+            match revision.protocol {
+                Protocol::H2c => outgoing.use_http2(),
+                Protocol::Http1 => outgoing.use_http1(),
+            }
         }
         let replay = Replay::new(body, REPLAY_LIMIT);
         let request = Sent {

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use http::Version;
-use http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE};
+use http::header::{CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE};
 use http::request::Parts;
 use penstock_types::header;
 
@@ -192,6 +192,21 @@ mod tests {
             lines(&map),
             [("x-forwarded-for", "1.2.3.4, ::1, 127.0.0.1")]
         );
+    }
+
+    #[test]
+    fn cookies_that_http2_has_split_are_one_line_again() {
+        for (split, want) in [
+            (
+                &[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")][..],
+                "a=1; b=2; c=3",
+            ),
+            (&[("cookie", "a=1; b=2")], "a=1; b=2"),
+        ] {
+            let mut map = headers(split);
+            join_cookies(&mut map);
+            assert_eq!(lines(&map), [("cookie", want)]);
+        }
     }
 
     #[test]

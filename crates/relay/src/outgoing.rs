@@ -70,6 +70,14 @@ impl Outgoing {
         }
     }
 
+    /// Goes out as HTTP/1.1 whatever it came in as.
+    pub fn use_http1(&mut self) {
+        if self.parts.version == Version::HTTP_2 {
+            self.parts.version = Version::HTTP_11;
+            headers::join_cookies(&mut self.parts.headers);
+        }
+    }
+
     pub(crate) fn version(&self) -> Version {
         self.parts.version
     }

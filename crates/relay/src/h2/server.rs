@@ -281,3 +281,62 @@ impl<G: Guard> Sending<G> {
         Poll::Ready(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio::time::timeout;
+
+    struct Silent;
+
+    impl Answer for Silent {
+        type Guard = ();
+
+        async fn answer(
+            self: Arc<Self>,
+            _: Request<Incoming>,
+            _: Arc<Caller>,
+        ) -> Response<Body<()>> {
+            std::future::pending().await
+        }
+    }
+
+    /// How long a connection lasts whose caller sends `frames` and nothing more.
+    async fn lasts(frames: &[u8]) -> Duration {
+        let start = Instant::now();
+        let (mut ours, theirs) = duplex(1 << 20);
+        let (answer, open) = (Arc::new(Silent), Open::default());
+        let addr = (Ipv4Addr::LOCALHOST, 0).into();
+        let talking = async {
+            ours.write_all(frames).await.unwrap();
+            let _ = ours.read_to_end(&mut Vec::new()).await;
+        };
+        let serving = serve(Wire::Pipe(theirs), addr, &answer, &open);
+        let both = async { tokio::join!(serving, talking) };
+        let _ = timeout(Duration::from_secs(3600), both).await;
+        start.elapsed()
+    }
+
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    /// POST without the rest of the head: no flags.
+    const HALF_A_HEAD: &[u8] = &[0, 0, 1, 1, 0, 0, 0, 0, 1, 0x83];
+    /// POST http / with END_HEADERS.
+    const HEAD: &[u8] = &[0, 0, 3, 1, 4, 0, 0, 0, 1, 0x83, 0x86, 0x84];
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_does_not_end_has_sixty_seconds() {
+        let sent = [SETTINGS, HALF_A_HEAD].concat();
+        assert_eq!(lasts(&sent).await, HEAD_LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_may_idle_and_take_its_time_over_a_body() {
+        let hour = Duration::from_secs(3600);
+        assert_eq!(lasts(SETTINGS).await, hour);
+        assert_eq!(lasts(&[SETTINGS, HEAD].concat()).await, hour);
+    }
+}
