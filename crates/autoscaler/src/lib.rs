@@ -26,6 +26,7 @@ mod metrics;
 mod policy;
 mod run;
 mod scaler;
+mod scrape;
 mod server;
 mod sources;
 mod state;
@@ -49,6 +50,7 @@ use server::Route;
 pub use heard::Batch;
 pub use policy::{PolicyKind, Verdict};
 pub use scaler::Scaler;
+pub use scrape::{Scraper, Scraping, Targets};
 pub use server::{Peers, Serving, StatServer};
 pub use state::{Decided, Handle, KEPT, RevisionState};
 
