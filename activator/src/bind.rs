@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,10 @@ pub struct Options {
     /// Bytes that all waiting requests of the process may hold together; see `budget.rs` for how
     /// revisions share them. The program's default is a quarter of its memory limit.
     pub waiting_bytes: u64,
+    /// How many of those who waited go into the first pods of a revision without a concurrency
+    /// limit at first; then as many more as answer well, and twice as many every 100 ms in any
+    /// case. `None` throws all of them in at once, as the contract has it.
+    pub first_window: Option<NonZeroUsize>,
     /// What callers are told for whom there is no room to wait.
     pub overflow: Overflow,
     /// A request header in which a caller may limit the whole time of its request, in
@@ -72,12 +77,13 @@ pub enum Overflow {
 }
 
 impl Default for Options {
-    /// 10,000 waiting requests in 256 MiB, 503 for more, no header for limits, no hosts told,
+    /// 10,000 waiting requests in 256 MiB, released by 100 at first, 503 for more, no header for limits, no hosts told,
     /// `cluster.local`, repeated within 100 ms.
     fn default() -> Self {
         Self {
             waiting: 10_000,
             waiting_bytes: 256 << 20,
+            first_window: NonZeroUsize::new(100),
             overflow: Overflow::default(),
             limit_header: None,
             list_hosts: false,
@@ -131,7 +137,12 @@ impl Activator {
         let stop = Stop::default();
         let beside = TaskTracker::new();
         let shared = Arc::new(Shared {
-            table: Table::new(options.waiting, options.seed, metrics.clone()),
+            table: Table::new(
+                options.waiting,
+                options.first_window,
+                options.seed,
+                metrics.clone(),
+            ),
             rules: Rules {
                 cluster_domain: options.cluster_domain,
                 list_hosts: options.list_hosts,

@@ -272,6 +272,9 @@ impl App {
             let Some(fault) = fault_of(&result) else {
                 let answer = result?; // 502
                 self.first_byte(&place, limits);
+                if !answer.status().is_server_error() {
+                    active.slot.answers_well();
+                }
                 return Ok((answer, active));
             };
             aside::hold_against(&self.shared, &revision.gate, &place, fault);

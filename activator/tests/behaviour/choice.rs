@@ -175,3 +175,39 @@ async fn case_120_pods_come_and_go_under_load_and_no_request_fails() {
     stage.until_idle().await;
     stage.end().await;
 }
+
+#[tokio::test]
+async fn a_backlog_without_a_limit_is_released_as_its_pod_answers_and_with_time() {
+    let only = Workload::start().await;
+    let bound = crate::stage::Bound::before([hello().build()]);
+    let stage = bound.start(penstock_activator::Options {
+        first_window: std::num::NonZeroUsize::new(2),
+        ..penstock_activator::Options::default()
+    });
+    let asked: Vec<_> = (0..60).map(|_| stage.getting("/hold")).collect();
+    stage.until_load(60, 0).await;
+    stage.cluster.start_pod(&hello_id(), only.addr());
+    // Nobody is answered: two, then twice as many each time.
+    within(only.until_inside(60)).await;
+    only.release(60);
+    for answer in asked {
+        assert_eq!(within(answer).await.unwrap().status, 200);
+    }
+    stage.until_idle().await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_backlog_is_thrown_at_its_first_pod_neither_at_once_nor_without_end() {
+    let only = Workload::start().await;
+    let stage = Stage::new([hello().build()]);
+    let asked: Vec<_> = (0..300).map(|_| stage.getting("/")).collect();
+    stage.until_load(300, 0).await;
+    stage.cluster.start_pod(&hello_id(), only.addr());
+    for answer in asked {
+        assert_eq!(within(answer).await.unwrap().status, 200);
+    }
+    assert_eq!(only.total(), 300);
+    stage.until_idle().await;
+    stage.end().await;
+}
