@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use penstock_autoscaler::PolicyKind;
 use penstock_runtime::log;
 
+use crate::simulate::SimulateArgs;
 use crate::up::Rule;
 
 /// Holds requests for workloads that are not running, starts them, and scales them to what waits
@@ -24,6 +25,9 @@ pub(crate) enum Command {
     /// Runs Knative manifests on this machine: each pod is a child process, and nothing runs
     /// before somebody asks for it
     Up(Box<UpArgs>),
+    /// Replays traffic against a service, in virtual time, with the autoscaler's own decisions:
+    /// who waits how long, and what it costs
+    Simulate(Box<SimulateArgs>),
     /// Serves one of the built-in samples on $PORT
     Sample(SampleArgs),
     /// Ends what a killed `penstock up` left behind

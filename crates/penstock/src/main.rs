@@ -6,6 +6,7 @@
 
 mod cli;
 mod sample;
+mod simulate;
 mod up;
 
 use std::fmt::Display;
@@ -19,6 +20,7 @@ use penstock_runtime::log;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use cli::{Cli, Command, SampleArgs, UpArgs};
+use simulate::SimulateArgs;
 
 /// Status of a command that was asked for something it cannot take; nothing was started then.
 const WRONG_INPUT: u8 = 2;
@@ -44,6 +46,7 @@ const PASSED_ON: [&str; 13] = [
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Up(args) => up(*args),
+        Command::Simulate(args) => run_simulate(&args),
         Command::Sample(args) => run_sample(&args),
         Command::Reaper => run_reaper(),
     }
@@ -109,6 +112,17 @@ fn run_sample(args: &SampleArgs) -> ExitCode {
             say(&format!(
                 "the sample {name} cannot serve on port {port}: {error}"
             ));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_simulate(args: &SimulateArgs) -> ExitCode {
+    match simulate::run(args, &mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(simulate::Error::Input(sentences)) => wrong(sentences),
+        Err(simulate::Error::Output(sentence)) => {
+            say(&sentence);
             ExitCode::FAILURE
         }
     }

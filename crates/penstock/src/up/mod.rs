@@ -23,10 +23,10 @@ mod control;
 mod desired;
 mod files;
 #[cfg(test)]
-mod folder;
+pub(crate) mod folder;
 mod greeting;
-mod images;
-mod input;
+pub(crate) mod images;
+pub(crate) mod input;
 mod pages;
 mod sidecars;
 mod state;
