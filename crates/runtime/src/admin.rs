@@ -89,6 +89,7 @@ impl Page {
 #[derive(Clone, Default)]
 pub struct Routes {
     by_path: BTreeMap<&'static str, Route>,
+    below: BTreeMap<&'static str, Arc<Below>>,
 }
 
 #[derive(Clone)]
@@ -96,6 +97,8 @@ struct Route {
     any_method: bool,
     answer: Arc<Answer>,
 }
+
+type Below = dyn Fn(&str) -> Page + Send + Sync;
 
 type Answer = dyn Fn() -> Pin<Box<dyn Future<Output = Page> + Send>> + Send + Sync;
 
@@ -130,6 +133,18 @@ impl Routes {
         self.with(path, false, Arc::new(answer))
     }
 
+    /// Answers GET and HEAD of every path below `prefix` (which ends with a slash) that is no page
+    /// of its own. `answer` gets what follows the prefix, as it was sent, and must not block.
+    #[must_use]
+    pub fn below(
+        mut self,
+        prefix: &'static str,
+        answer: impl Fn(&str) -> Page + Send + Sync + 'static,
+    ) -> Self {
+        self.below.insert(prefix, Arc::new(answer));
+        self
+    }
+
     /// Answers any method of `path`, once `answer` is there: it may wait for an event.
     #[must_use]
     pub fn any<F>(self, path: &'static str, answer: impl Fn() -> F + Send + Sync + 'static) -> Self
@@ -147,7 +162,15 @@ impl Routes {
 
     async fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         let Some(route) = self.by_path.get(path) else {
-            let paths: Vec<&str> = self.by_path.keys().copied().collect();
+            let may_read = method == Method::GET || method == Method::HEAD;
+            let mut below = self.below.iter();
+            let found =
+                below.find_map(|(prefix, answer)| Some((answer, path.strip_prefix(prefix)?)));
+            if let Some((answer, rest)) = found.filter(|_| may_read) {
+                return respond(answer(rest));
+            }
+            let paths = self.by_path.keys().chain(self.below.keys());
+            let paths: Vec<&str> = paths.copied().collect();
             let text = format!("nothing here; there is {}\n", paths.join(", "));
             return respond(Page::text(StatusCode::NOT_FOUND, text));
         };

@@ -266,3 +266,27 @@ async fn a_connection_that_idles_for_five_seconds_is_closed() {
     serving.await.unwrap();
     assert_eq!(answered.elapsed(), HEAD_TIMEOUT);
 }
+
+#[tokio::test]
+async fn pages_below_a_prefix_get_what_follows_it() {
+    let routes = Routes::default()
+        .page("/explain/all", || Page::new(TEXT, "all"))
+        .below("/explain/", |rest| Page::new(TEXT, format!("<{rest}>")));
+    let body = async |path: &str| {
+        let answer = routes.answer(&Method::GET, path).await;
+        let status = answer.status().as_u16();
+        let body = http_body_util::BodyExt::collect(answer.into_body())
+            .await
+            .unwrap();
+        (status, String::from_utf8(body.to_bytes().to_vec()).unwrap())
+    };
+    assert_eq!(body("/explain/all").await, (200, "all".to_owned()));
+    assert_eq!(body("/explain/a/b").await, (200, "<a/b>".to_owned()));
+    let (status, text) = body("/other").await;
+    assert_eq!(status, 404);
+    assert!(text.contains("/explain/"), "{text}");
+    assert_eq!(
+        routes.answer(&Method::POST, "/explain/a").await.status(),
+        404
+    );
+}
