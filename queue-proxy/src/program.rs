@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 use crate::env::{Identity, Prometheus, Setup};
 use crate::listeners::{at, everywhere};
 use crate::metrics::Names;
-use crate::{Kubelet, Metrics, QueueProxy, Running, Waited};
+use crate::{Kubelet, Metrics, QueueProxy, RequestLines, Running, Waited};
 
 /// Limit for a head on the listeners for hooks and the autoscaler.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -122,6 +122,9 @@ impl Program {
         .map_err(StartError::Listeners)?;
         if let Kubelet::Node(node) = &mut choices.kubelet {
             node.extend(gateways);
+        }
+        if let Some(config) = &observability.request_log {
+            choices.requests = RequestLines::to_stdout(config, &identity)?;
         }
         let prometheus = observability.prometheus.as_ref();
         let registry = Registry::new();

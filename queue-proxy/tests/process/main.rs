@@ -9,4 +9,5 @@
 mod drain;
 mod environment;
 mod listeners;
+mod request_log;
 mod world;
