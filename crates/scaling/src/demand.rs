@@ -39,6 +39,10 @@
 //! ([`Decider::absent`]). Silence after a report of load leaves the pods as they are. A
 //! restart begins with the pods that are wanted already, as if they had just been scaled up.
 //!
+//! **Path**: the activator enters it when the excess burst capacity falls below zero, and leaves it
+//! after a [`HOLD`] in which a [`BAND`] of the pods' capacity was free besides: at the boundary it
+//! stays where it is ([`Decider::excess_burst_capacity`]).
+//!
 //! **What prevents flapping** at a steady load L with noise: up needs more than [`BAND`] above the
 //! pods; a step down of less than [`BAND`] needs a whole stable window, and [`SMALL_CHANGE`],
 //! without any change, and a larger one needs a [`HOLD`] in which *no second* needed the pods. Noise
@@ -62,6 +66,7 @@
 //! the path whenever this policy decides on the last pod.
 
 mod history;
+mod path;
 mod why;
 
 use std::time::Duration;
@@ -70,6 +75,7 @@ use penstock_types::Slots;
 
 use crate::spec::{Metric, Spec};
 use history::{Peak, Seconds};
+use path::Path;
 
 pub use why::{Clip, Decision, Mode};
 
@@ -147,6 +153,7 @@ pub struct Decider {
     idle: Option<Duration>,
     seconds: Seconds,
     peak: Peak,
+    path: Path,
 }
 
 impl Decider {
@@ -168,6 +175,7 @@ impl Decider {
             idle: None,
             seconds: Seconds::default(),
             peak: Peak::default(),
+            path: Path::new(&spec),
             spec,
             slots,
         }
@@ -262,6 +270,12 @@ impl Decider {
         self.load.average.unwrap_or(now)
     }
 
+    /// Excess burst capacity as of the last decision, in units of the metric. While it is below zero
+    /// the activator is in the path; it does not cross zero to and fro.
+    pub fn excess_burst_capacity(&self) -> i32 {
+        self.path.excess()
+    }
+
     /// Load that a waiting request is measured against, per pod.
     fn full(&self) -> f64 {
         match (self.slots, self.spec.metric) {
@@ -294,6 +308,7 @@ impl Decider {
     pub fn decide(&mut self, ready: u32, now: Duration) -> Decision {
         let reachable = self.spec.is_reachable();
         self.forget(now);
+        self.path.watch(&self.spec, self.newest(), ready, now);
         self.initialized |= ready >= self.spec.initial_scale.max(self.spec.min_scale)
             || now.saturating_sub(self.born) > self.spec.progress_deadline + DEADLINE_SLACK;
 
