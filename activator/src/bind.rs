@@ -26,6 +26,7 @@ use crate::demand::Reporter;
 use crate::metrics::Metrics;
 use crate::request::{App, Shared};
 use crate::route::Rules;
+use crate::subset::Position;
 use crate::table::Table;
 
 /// Idle connections to pods (spec/activator.md §1.1), for each worker.
@@ -253,6 +254,14 @@ pub struct RevisionLoad {
 }
 
 impl Handle {
+    /// Says where this activator stands among those that serve `revision`; `None` if that is not
+    /// known, and until it is said: it then serves all pods. Nothing if there is no such revision.
+    pub fn stand_at(&self, revision: &RevisionId, position: Option<Position>) {
+        if let Some(entry) = self.shared.table.known().revisions.get(revision) {
+            entry.stand_at(position);
+        }
+    }
+
     /// The load of every revision, in no order.
     pub fn revisions(&self) -> Vec<RevisionLoad> {
         let known = self.shared.table.known();
