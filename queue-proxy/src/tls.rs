@@ -14,13 +14,57 @@ use penstock_relay::tls::{
 use penstock_runtime::vars::Vars;
 
 /// Where the platform mounts a pod's certificate.
-pub const MOUNTED: &str = "/var/lib/knative/certs";
+const MOUNTED: &str = "/var/lib/knative/certs";
 
 /// Time between two looks at the files.
-pub const POLL: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_secs(60);
+
+/// Which listeners have TLS.
+#[derive(Clone, Debug)]
+pub struct Secured {
+    /// That of requests, beside the one without TLS.
+    pub requests: Option<Wanted>,
+    /// That of metrics.
+    pub metrics: Option<Wanted>,
+    /// Time between two looks at the files.
+    pub poll: Duration,
+}
+
+impl Secured {
+    /// Reads what is wanted. `requests`, `metrics`: whether there may be such listeners.
+    /// `is_there` looks whether a pair of files is there.
+    pub(crate) fn read<G>(
+        vars: &mut Vars<G>,
+        requests: bool,
+        metrics: bool,
+        is_there: impl Fn(&Pair) -> bool,
+    ) -> Self
+    where
+        G: Fn(&str) -> Option<String>,
+    {
+        let folder = vars.text("PENSTOCK_TLS_DIR");
+        let folder = folder.as_deref().filter(|folder| !folder.is_empty());
+        let pair = pair_in(Path::new(folder.unwrap_or(MOUNTED)));
+        Self {
+            requests: (requests && is_there(&pair))
+                .then(|| Wanted::of_requests(pair, vars))
+                .flatten(),
+            metrics: metrics.then(|| Wanted::of_metrics(vars)).flatten(),
+            poll: vars.read(
+                "PENSTOCK_TLS_POLL_MS",
+                POLL,
+                "whole milliseconds above 0",
+                |text| {
+                    let millis = text.parse().ok().filter(|millis: &u32| *millis > 0)?;
+                    Some(Duration::from_millis(millis.into()))
+                },
+            ),
+        }
+    }
+}
 
 /// The pair of files in the folder of a mounted secret.
-pub fn pair_in(folder: &Path) -> Pair {
+fn pair_in(folder: &Path) -> Pair {
     Pair {
         certificate: folder.join("tls.crt"),
         key: folder.join("tls.key"),
@@ -58,7 +102,7 @@ pub enum TlsError {
 impl Wanted {
     /// TLS of the requests, with `pair`, as `QUEUE_PROXY_TLS_*` say. `None` has left its mistakes
     /// in `vars`.
-    pub fn of_requests<G>(pair: Pair, vars: &mut Vars<G>) -> Option<Self>
+    fn of_requests<G>(pair: Pair, vars: &mut Vars<G>) -> Option<Self>
     where
         G: Fn(&str) -> Option<String>,
     {
@@ -71,7 +115,7 @@ impl Wanted {
 
     /// TLS of the metrics, as `METRICS_PROMETHEUS_TLS_*` say. `None` is none, or has left its
     /// mistakes in `vars`.
-    pub fn of_metrics<G>(vars: &mut Vars<G>) -> Option<Self>
+    fn of_metrics<G>(vars: &mut Vars<G>) -> Option<Self>
     where
         G: Fn(&str) -> Option<String>,
     {
@@ -268,6 +312,45 @@ mod tests {
             assert!(wanted.is_none());
             assert_eq!(told, format!("METRICS_PROMETHEUS_TLS_{want}"));
         }
+    }
+
+    #[test]
+    fn case_135_requests_have_tls_only_with_both_files() {
+        let read = |there| {
+            let bad =
+                |name: &str| (name == "QUEUE_PROXY_TLS_MIN_VERSION").then(|| "1.1".to_owned());
+            let mut vars = Vars::new(bad);
+            Secured::read(&mut vars, true, true, |pair| {
+                assert_eq!(
+                    pair.certificate,
+                    Path::new("/var/lib/knative/certs/tls.crt")
+                );
+                assert_eq!(pair.key, Path::new("/var/lib/knative/certs/tls.key"));
+                there
+            });
+            vars.finish(()).map_err(|bad| bad.to_string())
+        };
+        assert_eq!(read(false), Ok(()));
+        let told = "QUEUE_PROXY_TLS_MIN_VERSION=\"1.1\" is not 1.2 or 1.3";
+        assert_eq!(read(true), Err(told.to_owned()));
+    }
+
+    #[test]
+    fn folder_and_interval_may_be_chosen() {
+        let own = [("PENSTOCK_TLS_DIR", "/d"), ("PENSTOCK_TLS_POLL_MS", "5")];
+        let get = |name: &str| {
+            let found = own.iter().find(|(own, _)| *own == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let mut vars = Vars::new(get);
+        let secured = Secured::read(&mut vars, true, false, |_| true);
+        vars.finish(()).unwrap();
+        assert_eq!(secured.requests.unwrap().pair, pair_in(Path::new("/d")));
+        assert_eq!(secured.poll, Duration::from_millis(5));
+        let mut vars =
+            Vars::new(|name: &str| (name == "PENSTOCK_TLS_POLL_MS").then(|| "0".to_owned()));
+        Secured::read(&mut vars, true, false, |_| false);
+        vars.finish(()).unwrap_err();
     }
 
     #[test]
