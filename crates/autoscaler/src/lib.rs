@@ -21,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+mod explain;
 mod heard;
 mod metrics;
 mod policy;
@@ -52,7 +53,7 @@ pub use policy::{PolicyKind, Verdict};
 pub use scaler::Scaler;
 pub use scrape::{Scraper, Scraping, Targets};
 pub use server::{Peers, Serving, StatServer};
-pub use state::{Decided, Handle, KEPT, RevisionState};
+pub use state::{Decided, Handle, Inputs, KEPT, RevisionState, Rules};
 
 /// Time between two ticks (spec/autoscaler.md §10).
 pub const TICK: Duration = Duration::from_secs(2);

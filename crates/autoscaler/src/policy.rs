@@ -64,6 +64,14 @@ impl Verdict {
             Why::Demand(decision) => decision.to_string(),
         }
     }
+
+    /// What held the number up or down, last.
+    pub(crate) fn held_by(&self) -> Option<String> {
+        match &self.why {
+            Why::Knative(why) => why.held_by(),
+            Why::Demand(decision) => decision.clipped.map(|(_, by)| by.as_str().to_owned()),
+        }
+    }
 }
 
 /// The figures that are shown besides the decision.
