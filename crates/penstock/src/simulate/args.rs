@@ -79,7 +79,13 @@ pub(crate) struct SimulateArgs {
     #[arg(long, value_name = "TIME", default_value = "2s", help_heading = "Pods")]
     pub(crate) pod_start: String,
     /// Pods that are ready at the beginning
-    #[arg(long, value_name = "N", default_value = "0", help_heading = "Pods")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "0",
+        allow_hyphen_values = true,
+        help_heading = "Pods"
+    )]
     pub(crate) pods: String,
     /// Pods that fit on a node; without it there is always room
     #[arg(long, value_name = "N", help_heading = "Pods")]

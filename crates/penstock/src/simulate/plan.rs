@@ -305,12 +305,18 @@ impl Mistakes {
     fn trace(&mut self, args: &SimulateArgs, path: &Path, work: Time) -> Option<Traffic> {
         let name = path.display().to_string();
         let mut text = String::new();
-        let read =
-            File::open(path).and_then(|file| file.take(MOST_BYTES).read_to_string(&mut text));
-        if let Err(error) = read {
-            let reason = crate::up::input::reason(&error);
-            self.add(format!("cannot read {name}: {reason}"));
-            return None;
+        let file = File::open(path);
+        match file.and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text)) {
+            Ok(length) if length as u64 > MOST_BYTES => {
+                self.add(format!("{name} is longer than 512 MiB; cut it into days"));
+                return None;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let reason = crate::up::input::reason(&error);
+                self.add(format!("cannot read {name}: {reason}"));
+                return None;
+            }
         }
         let function = args.function.as_deref();
         let stretches = if minutes::is_this(&text) {

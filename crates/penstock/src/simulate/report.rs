@@ -73,8 +73,11 @@ pub(crate) fn head(plan: &Plan) -> [(&'static str, String); 5] {
         Slots::Unlimited => "no limit".to_owned(),
         Slots::Limited(slots) => format!("{slots} at once"),
     };
-    let (min, max) = (spec.min_scale, spec.max_scale);
-    let max = max.map_or("any number".to_owned(), |max| max.to_string());
+    let range = match (spec.min_scale, spec.max_scale) {
+        (0, None) => "any number of pods".to_owned(),
+        (min, None) => format!("{min} pods or more"),
+        (min, Some(max)) => format!("{min} to {max} pods"),
+    };
     let pods = &setup.pods;
     let capacity = pods.capacity.map_or(String::new(), |capacity| {
         format!(", works on {capacity} at once")
@@ -94,7 +97,7 @@ pub(crate) fn head(plan: &Plan) -> [(&'static str, String); 5] {
         (
             "scaling",
             format!(
-                "target {} of {} {unit}, window {:?}, {min} to {max} pods",
+                "target {} of {} {unit}, window {:?}, {range}",
                 short(spec.target),
                 short(spec.total),
                 spec.stable_window
