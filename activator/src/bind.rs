@@ -55,6 +55,8 @@ pub struct Options {
     /// A request header in which a caller may limit the whole time of its request, in
     /// milliseconds. `grpc-timeout` is always obeyed.
     pub limit_header: Option<HeaderName>,
+    /// Whether answers to requests that had to wait say where their time went (`Server-Timing`).
+    pub server_timing: bool,
     /// Whether a 404 names the hosts there are. For callers on this machine only.
     pub list_hosts: bool,
     /// The end of service hosts, `NAME.NAMESPACE.svc.` before it.
@@ -78,7 +80,7 @@ pub enum Overflow {
 }
 
 impl Default for Options {
-    /// 10,000 waiting requests in 256 MiB, released by 100 at first, 503 for more, no header for limits, no hosts told,
+    /// 10,000 waiting requests in 256 MiB, released by 100 at first, 503 for more, no header for limits, no timing told, no hosts told,
     /// `cluster.local`, repeated within 100 ms.
     fn default() -> Self {
         Self {
@@ -87,6 +89,7 @@ impl Default for Options {
             first_window: NonZeroUsize::new(100),
             overflow: Overflow::default(),
             limit_header: None,
+            server_timing: false,
             list_hosts: false,
             cluster_domain: "cluster.local".to_owned(),
             seed: 0x9e37_79b9_7f4a_7c15,
@@ -155,6 +158,7 @@ impl Activator {
             budget: Budget::new(options.waiting_bytes),
             overflow: options.overflow,
             limit_header: options.limit_header,
+            server_timing: options.server_timing,
             repeat_within: options.repeat_within,
             stopping: CancellationToken::new(),
             aside: beside.clone(),

@@ -16,6 +16,7 @@
 //! - [`report`]: the way to an autoscaler in another process
 //! - `subset.rs`: which pods this activator serves if there are several
 //! - `cold_start.rs`: how long each stage of a cold start took
+//! - `server_timing.rs`: the same, for the one who waited
 //! - `refusal.rs`: every answer that is not a pod's, with status and reason
 //! - `metrics.rs`: what is exported
 //!
@@ -37,6 +38,7 @@ pub mod report;
 pub mod request;
 mod revision;
 mod route;
+mod server_timing;
 mod subset;
 mod table;
 

@@ -77,6 +77,12 @@ impl Place {
         if entry.served.load(Ordering::Relaxed) || entry.served.swap(true, Ordering::Relaxed) {
             return None;
         }
+        self.came_up_since(since)
+    }
+
+    /// When it was asked for, started and ready, if it became ready at `since` or later.
+    pub(crate) fn came_up_since(&self, since: Instant) -> Option<[Instant; 3]> {
+        let entry = &*self.0;
         let (started, ready) = (entry.started?, entry.ready?);
         (ready >= since).then_some([entry.asked, started, ready])
     }
