@@ -11,6 +11,7 @@ use std::time::Duration;
 use penstock_relay::tls::{
     CertificateError, Certificates, Choices, ClientAuth, Pair, Server, ServerError, Written,
 };
+use penstock_runtime::admin::{Admin, Connection};
 use penstock_runtime::vars::Vars;
 
 /// Where the platform mounts a pod's certificate.
@@ -63,6 +64,21 @@ impl Secured {
     }
 }
 
+impl Secured {
+    /// Reads the files of all.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] names the file and what is wrong with it.
+    pub(crate) fn load(&self) -> Result<Tls, TlsError> {
+        let metrics = self.metrics.as_ref();
+        Ok(Tls {
+            metrics: metrics.map(|it| it.load(&["http/1.1"])).transpose()?,
+            poll: self.poll,
+        })
+    }
+}
+
 /// The pair of files in the folder of a mounted secret.
 fn pair_in(folder: &Path) -> Pair {
     Pair {
@@ -81,11 +97,42 @@ pub struct Wanted {
 
 /// A listener's TLS, and what keeps its certificate new.
 #[derive(Clone, Debug)]
-pub struct Tls {
-    /// What shakes hands.
-    pub server: Server,
-    /// To be watched.
-    pub certificates: Arc<Certificates>,
+struct Loaded {
+    server: Server,
+    certificates: Arc<Certificates>,
+}
+
+/// The TLS of those listeners that have it.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    metrics: Option<Loaded>,
+    poll: Duration,
+}
+
+impl Tls {
+    /// Speaks TLS on the listener for metrics, if it is to have it.
+    pub(crate) fn guard_metrics(&self, admin: Admin) -> Admin {
+        let Some(Loaded { server, .. }) = self.metrics.clone() else {
+            return admin;
+        };
+        admin.wrapped(move |stream, limit| {
+            let server = server.clone();
+            Box::pin(async move {
+                let shaken = server.accept(stream, limit).await;
+                shaken
+                    .inspect_err(|error| tracing::debug!(%error, "a scraper without TLS"))
+                    .map(|stream| Box::new(stream) as Box<dyn Connection>)
+                    .ok()
+            })
+        })
+    }
+
+    /// Looks after the certificates for as long as it is polled.
+    pub(crate) async fn watch(self) {
+        if let Some(Loaded { certificates, .. }) = &self.metrics {
+            match certificates.watch(self.poll).await {}
+        }
+    }
 }
 
 /// Why a listener cannot have its TLS.
@@ -173,18 +220,14 @@ impl Wanted {
     }
 
     /// Reads the files. `protocols` are those of the listener, the preferred first.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError`] names the file and what is wrong with it.
-    pub fn load(&self, protocols: &[&str]) -> Result<Tls, TlsError> {
+    fn load(&self, protocols: &[&str]) -> Result<Loaded, TlsError> {
         for name in self.choices.left_out() {
             tracing::warn!("TLS goes without {name}, which is not known here");
         }
         let certificates = Certificates::load(self.pair.clone())?;
         let shown = Arc::clone(&certificates);
         let server = Server::new(shown, &self.choices, &self.client_auth, protocols)?;
-        Ok(Tls {
+        Ok(Loaded {
             server,
             certificates,
         })

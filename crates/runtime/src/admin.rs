@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -22,7 +22,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -212,12 +212,22 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
+/// What is spoken on a connection.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<C: AsyncRead + AsyncWrite + Send + Unpin> Connection for C {}
+
+/// A connection that is being made fit to be served; `None` if it is not to be.
+pub type Wrapping = Pin<Box<dyn Future<Output = Option<Box<dyn Connection>>> + Send>>;
+
+type Wrap = Arc<dyn Fn(TcpStream, Duration) -> Wrapping + Send + Sync>;
+
 /// A listener that is bound, and not yet served.
-#[derive(Debug)]
 pub struct Admin {
     listener: TcpListener,
     addr: SocketAddr,
     head_timeout: Duration,
+    wrap: Option<Wrap>,
 }
 
 impl Admin {
@@ -234,6 +244,7 @@ impl Admin {
             listener,
             addr,
             head_timeout: HEAD_TIMEOUT,
+            wrap: None,
         })
     }
 
@@ -248,6 +259,7 @@ impl Admin {
             listener: TcpListener::from_std(listener)?,
             addr,
             head_timeout: HEAD_TIMEOUT,
+            wrap: None,
         })
     }
 
@@ -256,6 +268,19 @@ impl Admin {
     pub fn head_timeout(self, head_timeout: Duration) -> Self {
         Self {
             head_timeout,
+            ..self
+        }
+    }
+
+    /// Lets `wrap` have each connection first, to speak TLS on it, say. It gets the limit for a
+    /// head as its own.
+    #[must_use]
+    pub fn wrapped(
+        self,
+        wrap: impl Fn(TcpStream, Duration) -> Wrapping + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            wrap: Some(Arc::new(wrap)),
             ..self
         }
     }
@@ -281,8 +306,17 @@ impl Admin {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let serving =
-                        serve(stream, self.head_timeout, Arc::clone(&routes), stop.clone());
+                    let limit = self.head_timeout;
+                    let (routes, stop) = (Arc::clone(&routes), stop.clone());
+                    let wrapping = self.wrap.clone();
+                    let serving = async move {
+                        let Some(wrap) = wrapping else {
+                            return serve(stream, limit, routes, stop).await;
+                        };
+                        if let Some(stream) = wrap(stream, limit).await {
+                            serve(stream, limit, routes, stop).await;
+                        }
+                    };
                     let cut = cut.clone();
                     connections.spawn(async move {
                         cut.run_until_cancelled(serving).await;
@@ -305,6 +339,14 @@ impl Admin {
             cut.cancel();
             connections.wait().await;
         }
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin")
+            .field("addr", &self.addr)
+            .finish_non_exhaustive()
     }
 }
 

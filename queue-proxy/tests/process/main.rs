@@ -10,4 +10,5 @@ mod drain;
 mod environment;
 mod listeners;
 mod request_log;
+mod tls;
 mod world;
