@@ -30,10 +30,11 @@ use std::time::Duration;
 use penstock_autoscaler::{PolicyKind, Scaler, TICK};
 use penstock_scaling::spec::Spec;
 use penstock_types::Slots;
+use penstock_types::demand::Demand;
 
 use super::chance::Chance;
 use super::traffic::{Arrivals, Micros, Request, SECOND, Traffic, micros};
-use activator::{Activator, Word};
+use activator::Activator;
 use fleet::{Fleet, Freed};
 
 pub(crate) use fleet::{Nodes, PodRules};
@@ -283,8 +284,8 @@ impl<'a> World<'a> {
 
     /// Gives a request a slot.
     fn admit(&mut self, request: Request) {
-        if let Some(begun) = self.fleet.admit(request) {
-            self.begin(begun.pod, begun.request);
+        if let Some(pod) = self.fleet.admit(request) {
+            self.begin(pod, request);
         }
     }
 
@@ -305,7 +306,7 @@ impl<'a> World<'a> {
                 self.fleet.is_ready(pod);
                 self.serve_line();
             }
-            Some(Event::NodeUp) => self.fleet.node_is_up(self.now, &mut self.agenda),
+            Some(Event::NodeUp) => self.fleet.node_is_up(&mut self.agenda),
             Some(Event::Urge { first }) => self.urge(first),
             Some(Event::UrgeAgain) => self.urge_again(),
             None => {}
@@ -316,7 +317,7 @@ impl<'a> World<'a> {
 
     /// A slot is free again, and whoever waits inside the pod comes before the line.
     fn free(&mut self, pod: u32) {
-        let Freed { next, late } = self.fleet.done(pod, self.now, self.patience);
+        let Freed { next, late } = self.fleet.done(pod, self.patience);
         if let Some(request) = next {
             self.begin(pod, request);
         }
@@ -324,7 +325,7 @@ impl<'a> World<'a> {
             self.late += 1;
             self.activator.leave(self.now);
         }
-        self.fleet.settle(pod, self.now, &mut self.agenda);
+        self.fleet.settle(pod, &mut self.agenda);
         self.serve_line();
     }
 
@@ -393,9 +394,9 @@ impl<'a> World<'a> {
         }
     }
 
-    fn hear(&mut self, word: Word) {
+    fn hear(&mut self, report: Demand) {
         let now = self.clock();
-        if self.scaler.observe(&word, self.fleet.ready(), now) {
+        if self.scaler.observe(&report, self.fleet.ready(), now) {
             self.decide();
         }
     }
@@ -413,7 +414,7 @@ impl<'a> World<'a> {
             }
             self.wanted = verdict.pods;
             self.changes += 1;
-            self.fleet.scale(verdict.pods, self.now, &mut self.agenda);
+            self.fleet.scale(verdict.pods, &mut self.agenda);
             self.note_ready();
         }
     }

@@ -8,9 +8,6 @@ use penstock_types::request_stats::RequestStats;
 
 use crate::simulate::traffic::Micros;
 
-/// A report.
-pub(super) type Word = Demand;
-
 /// The activator's account of the revision.
 #[derive(Debug)]
 pub(super) struct Activator {
@@ -78,7 +75,7 @@ impl Activator {
     }
 
     /// The report out of turn, once its burst has settled.
-    pub(super) fn urge(&mut self, waiting: u32, in_flight: u32, first: bool) -> Option<Word> {
+    pub(super) fn urge(&mut self, waiting: u32, in_flight: u32, first: bool) -> Option<Demand> {
         self.settling = false;
         self.told_waiting = waiting;
         let told = if first { 1.0 } else { 0.0 };
@@ -91,7 +88,7 @@ impl Activator {
         waiting: u32,
         in_flight: u32,
         places: bool,
-    ) -> Option<Word> {
+    ) -> Option<Demand> {
         self.urging = false;
         (waiting > self.told_waiting || waiting > 0 && places)
             .then(|| self.word(0.0, 0.0, waiting, in_flight, true))
@@ -99,7 +96,7 @@ impl Activator {
 
     /// What the table of now says of the revision. Without requests it is told once more, with
     /// zeros, and then no longer.
-    pub(super) fn table(&mut self, now: Micros, waiting: u32, in_flight: u32) -> Option<Word> {
+    pub(super) fn table(&mut self, now: Micros, waiting: u32, in_flight: u32) -> Option<Demand> {
         if self.settling {
             return None;
         }
@@ -114,7 +111,7 @@ impl Activator {
         Some(self.word(average, count, waiting, in_flight, false))
     }
 
-    fn word(&self, average: f64, count: f64, waiting: u32, in_flight: u32, first: bool) -> Word {
+    fn word(&self, average: f64, count: f64, waiting: u32, in_flight: u32, first: bool) -> Demand {
         Demand {
             revision: self.id.clone(),
             average_concurrency: average,

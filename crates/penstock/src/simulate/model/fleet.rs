@@ -54,13 +54,6 @@ struct Pod {
     backlog: VecDeque<Request>,
 }
 
-/// A request that a container begins to work on at once.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Begun {
-    pub(super) pod: u32,
-    pub(super) request: Request,
-}
-
 /// What follows from a request's end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Freed {
@@ -164,8 +157,9 @@ impl<'a> Fleet<'a> {
         !self.open.is_empty()
     }
 
-    /// Gives `request` a slot of the pod with the fewest requests, if there is a free one.
-    pub(super) fn admit(&mut self, request: Request) -> Option<Begun> {
+    /// Gives `request` a slot of the pod with the fewest requests, if there is a free one. Returns the
+    /// pod if it begins to work on it at once.
+    pub(super) fn admit(&mut self, request: Request) -> Option<u32> {
         let (_, pod) = self.open.pop_first()?;
         let capacity = self.rules.capacity.unwrap_or(u32::MAX);
         let member = &mut self.pods[pod as usize];
@@ -176,7 +170,7 @@ impl<'a> Fleet<'a> {
         }
         if member.working < capacity {
             member.working += 1;
-            Some(Begun { pod, request })
+            Some(pod)
         } else {
             member.backlog.push_back(request);
             self.backlog += 1;
@@ -186,7 +180,7 @@ impl<'a> Fleet<'a> {
 
     /// `pod` has done a request. Of those that wait inside, the first that has waited no longer
     /// than `patience` is next.
-    pub(super) fn done(&mut self, pod: u32, now: Micros, patience: Micros) -> Freed {
+    pub(super) fn done(&mut self, pod: u32, patience: Micros) -> Freed {
         let member = &mut self.pods[pod as usize];
         let before = member.in_flight;
         member.in_flight -= 1;
@@ -194,7 +188,7 @@ impl<'a> Fleet<'a> {
         let (mut next, mut late) = (None, 0);
         while let Some(request) = member.backlog.pop_front() {
             self.backlog -= 1;
-            if now - request.arrives < patience {
+            if self.now - request.arrives < patience {
                 member.working += 1;
                 next = Some(request);
                 break;
@@ -211,10 +205,10 @@ impl<'a> Fleet<'a> {
     }
 
     /// Lets `pod` end if it drains and has nothing left.
-    pub(super) fn settle(&mut self, pod: u32, now: Micros, agenda: &mut Agenda) {
+    pub(super) fn settle(&mut self, pod: u32, agenda: &mut Agenda) {
         let member = &mut self.pods[pod as usize];
         if member.phase == Phase::Draining && member.in_flight == 0 {
-            self.leave(pod, now, agenda);
+            self.leave(pod, agenda);
         }
     }
 
@@ -229,30 +223,30 @@ impl<'a> Fleet<'a> {
     }
 
     /// Makes `wanted` pods the ones that stay or come.
-    pub(super) fn scale(&mut self, wanted: u32, now: Micros, agenda: &mut Agenda) {
+    pub(super) fn scale(&mut self, wanted: u32, agenda: &mut Agenda) {
         let staying = u32::try_from(self.staying.len()).unwrap_or(u32::MAX);
         for _ in staying..wanted {
             let pod = self.enter();
             self.pending.push_back(pod);
         }
-        self.dismiss(staying.saturating_sub(wanted), now, agenda);
-        self.use_places(now, agenda);
+        self.dismiss(staying.saturating_sub(wanted), agenda);
+        self.use_places(agenda);
         if let Some(nodes) = &self.rules.nodes {
             let waiting = u32::try_from(self.pending.len()).unwrap_or(u32::MAX);
             while self.nodes_coming.saturating_mul(nodes.pods) < waiting {
                 self.nodes_coming += 1;
-                let up = now + micros(nodes.start.draw(&mut self.chance));
+                let up = self.now + micros(nodes.start.draw(&mut self.chance));
                 agenda.add(up, Event::NodeUp);
             }
         }
     }
 
     /// A node has come.
-    pub(super) fn node_is_up(&mut self, now: Micros, agenda: &mut Agenda) {
+    pub(super) fn node_is_up(&mut self, agenda: &mut Agenda) {
         if let Some(nodes) = &self.rules.nodes {
             self.nodes_coming -= 1;
             self.places = self.places.saturating_add(nodes.pods);
-            self.use_places(now, agenda);
+            self.use_places(agenda);
         }
     }
 
@@ -279,19 +273,19 @@ impl<'a> Fleet<'a> {
         self.peak = self.peak.max(self.existing);
     }
 
-    fn use_places(&mut self, now: Micros, agenda: &mut Agenda) {
+    fn use_places(&mut self, agenda: &mut Agenda) {
         while self.places > 0
             && let Some(pod) = self.pending.pop_front()
         {
             self.place(pod);
-            let up = now + micros(self.rules.start.draw(&mut self.chance));
+            let up = self.now + micros(self.rules.start.draw(&mut self.chance));
             agenda.add(up, Event::Ready { pod });
         }
     }
 
     /// Lets `count` pods go, as the local cluster does: first those that are not ready, then the
     /// youngest.
-    fn dismiss(&mut self, count: u32, now: Micros, agenda: &mut Agenda) {
+    fn dismiss(&mut self, count: u32, agenda: &mut Agenda) {
         if count == 0 {
             return;
         }
@@ -312,21 +306,21 @@ impl<'a> Fleet<'a> {
                     self.ready -= 1;
                     self.open.remove(&(member.in_flight, pod));
                     member.phase = Phase::Draining;
-                    self.settle(pod, now, agenda);
+                    self.settle(pod, agenda);
                 }
-                Phase::Starting => self.leave(pod, now, agenda),
+                Phase::Starting => self.leave(pod, agenda),
                 Phase::Draining | Phase::Gone => {}
             }
         }
     }
 
     /// A pod that existed does so no more.
-    fn leave(&mut self, pod: u32, now: Micros, agenda: &mut Agenda) {
+    fn leave(&mut self, pod: u32, agenda: &mut Agenda) {
         self.pods[pod as usize].phase = Phase::Gone;
         self.existing -= 1;
         if self.rules.nodes.is_some() {
             self.places += 1;
-            self.use_places(now, agenda);
+            self.use_places(agenda);
         }
     }
 }
