@@ -21,10 +21,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod env;
 mod explain;
 mod heard;
+pub mod live;
 mod metrics;
 mod policy;
+pub mod program;
 mod run;
 mod scaler;
 mod scrape;

@@ -277,7 +277,7 @@ impl Watched {
 
     /// What the decision of `now` looked at.
     fn inputs(&self, verdict: &Verdict, now: Duration) -> Inputs {
-        let figures = self.scaler.figures(self.ready, now);
+        let figures = self.scaler.figures(now);
         Inputs {
             ready: self.ready,
             figure: verdict.figure,
@@ -324,7 +324,7 @@ impl Watched {
 
     /// Brings gauges and state up to date.
     pub(crate) fn show(&self, now: Duration, handle: &Handle) {
-        let figures = self.scaler.figures(self.ready, now);
+        let figures = self.scaler.figures(now);
         let series = &self.series;
         series.desired.set(figures.desired);
         series.requested.set(f64::from(self.wanted));
