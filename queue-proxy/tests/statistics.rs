@@ -94,22 +94,30 @@ async fn whatever_comes_of_a_request_it_counts_and_probes_do_not() {
 async fn a_caller_that_says_it_is_the_kubelet_waits_and_counts_as_others_do() {
     let workload = Workload::start().await;
     let pretending = [("k-kubelet-probe", "x"), ("x-forwarded-for", "203.0.113.9")];
-    let table = [(Kubelet::default(), 504, 2.0), (Kubelet::Anyone, 200, 1.0)];
-    for (kubelet, status, count) in table {
+    for (kubelet, waits) in [(Kubelet::default(), true), (Kubelet::Anyone, false)] {
         let choices = Choices {
             kubelet,
             ..Choices::default()
         };
-        let make = before(workload.addr()).slots(1).choices(choices);
-        let proxy = make.whole(SOON).start();
-        let inside = ask(&proxy, "/hold", &[]);
-        let pretends = async {
+        let proxy = before(workload.addr()).slots(1).choices(choices).start();
+        let ends = async {
             workload.until_inside(1).await;
-            ask(&proxy, "/status/200", &pretending).await
+            let pretends = ask(&proxy, "/status/200", &pretending);
+            if waits {
+                let in_line = async {
+                    proxy.until_value("kn_serving_queue_depth", &[], 2.0).await;
+                    workload.release(1);
+                };
+                tokio::join!(pretends, in_line).0
+            } else {
+                let status = pretends.await;
+                workload.release(1);
+                status
+            }
         };
-        assert_eq!(tokio::join!(inside, pretends), (504, status));
+        assert_eq!(tokio::join!(ask(&proxy, "/hold", &[]), ends), (200, 200));
+        let count = if waits { 2.0 } else { 1.0 };
         assert_eq!(first_report(&proxy).await.request_count, count);
-        workload.until_inside(0).await;
         proxy.end().await;
     }
 }
