@@ -196,8 +196,6 @@ struct World<'a> {
     fleet: Fleet<'a>,
     scaler: Scaler,
     patience: Micros,
-    /// When the last whole table was reported.
-    table: Option<Duration>,
     wanted: u32,
     changes: u64,
     requests: u64,
@@ -232,7 +230,6 @@ impl<'a> World<'a> {
             fleet,
             scaler,
             patience: micros(setup.patience),
-            table: None,
             wanted: begin,
             changes: 0,
             requests: 0,
@@ -354,15 +351,12 @@ impl<'a> World<'a> {
     /// The table of the activator and, every other second, the tick of the autoscaler.
     fn end_of_second(&mut self, end: Micros) {
         let now = self.clock();
-        self.table = Some(now);
         let (waiting, in_flight) = self.requests_now();
         if let Some(report) = self.activator.table(self.now, waiting, in_flight) {
             self.hear(report);
         }
         if self.now.is_multiple_of(micros(TICK)) {
-            if let Some(table) = self.table {
-                self.scaler.look_for_absence(table);
-            }
+            self.scaler.look_for_absence(now);
             self.decide();
         }
         if self.now <= end {

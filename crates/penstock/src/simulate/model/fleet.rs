@@ -277,6 +277,10 @@ impl<'a> Fleet<'a> {
         while self.places > 0
             && let Some(pod) = self.pending.pop_front()
         {
+            // One that is being let go stands in line until all of them are.
+            if self.pods[pod as usize].phase != Phase::Pending {
+                continue;
+            }
             self.place(pod);
             let up = self.now + micros(self.rules.start.draw(&mut self.chance));
             agenda.add(up, Event::Ready { pod });
@@ -295,13 +299,9 @@ impl<'a> Fleet<'a> {
             (ready, std::cmp::Reverse(*pod))
         });
         for pod in order.into_iter().take(count as usize) {
-            self.staying.retain(|other| *other != pod);
             let member = &mut self.pods[pod as usize];
             match member.phase {
-                Phase::Pending => {
-                    member.phase = Phase::Gone;
-                    self.pending.retain(|other| *other != pod);
-                }
+                Phase::Pending => member.phase = Phase::Gone,
                 Phase::Ready => {
                     self.ready -= 1;
                     self.open.remove(&(member.in_flight, pod));
@@ -312,6 +312,13 @@ impl<'a> Fleet<'a> {
                 Phase::Draining | Phase::Gone => {}
             }
         }
+        let pods = &self.pods;
+        self.staying.retain(|pod| {
+            let phase = pods[*pod as usize].phase;
+            !matches!(phase, Phase::Draining | Phase::Gone)
+        });
+        self.pending
+            .retain(|pod| pods[*pod as usize].phase == Phase::Pending);
     }
 
     /// A pod that existed does so no more.
