@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use crate::demand::Reporter;
 use crate::metrics::Metrics;
 use crate::request::{App, Shared};
 use crate::route::Rules;
+use crate::subset::Position;
 use crate::table::Table;
 
 /// Idle connections to pods (spec/activator.md §1.1), for each worker.
@@ -44,11 +46,17 @@ pub struct Options {
     /// Bytes that all waiting requests of the process may hold together; see `budget.rs` for how
     /// revisions share them. The program's default is a quarter of its memory limit.
     pub waiting_bytes: u64,
+    /// How many of those who waited go into the first pods of a revision without a concurrency
+    /// limit at first; then as many more as answer well, and twice as many every 100 ms in any
+    /// case. `None` throws all of them in at once, as the contract has it.
+    pub first_window: Option<NonZeroUsize>,
     /// What callers are told for whom there is no room to wait.
     pub overflow: Overflow,
     /// A request header in which a caller may limit the whole time of its request, in
     /// milliseconds. `grpc-timeout` is always obeyed.
     pub limit_header: Option<HeaderName>,
+    /// Whether answers to requests that had to wait say where their time went (`Server-Timing`).
+    pub server_timing: bool,
     /// Whether a 404 names the hosts there are. For callers on this machine only.
     pub list_hosts: bool,
     /// The end of service hosts, `NAME.NAMESPACE.svc.` before it.
@@ -72,14 +80,16 @@ pub enum Overflow {
 }
 
 impl Default for Options {
-    /// 10,000 waiting requests in 256 MiB, 503 for more, no header for limits, no hosts told,
+    /// 10,000 waiting requests in 256 MiB, released by 100 at first, 503 for more, no header for limits, no timing told, no hosts told,
     /// `cluster.local`, repeated within 100 ms.
     fn default() -> Self {
         Self {
             waiting: 10_000,
             waiting_bytes: 256 << 20,
+            first_window: NonZeroUsize::new(100),
             overflow: Overflow::default(),
             limit_header: None,
+            server_timing: false,
             list_hosts: false,
             cluster_domain: "cluster.local".to_owned(),
             seed: 0x9e37_79b9_7f4a_7c15,
@@ -131,7 +141,12 @@ impl Activator {
         let stop = Stop::default();
         let beside = TaskTracker::new();
         let shared = Arc::new(Shared {
-            table: Table::new(options.waiting, options.seed, metrics.clone()),
+            table: Table::new(
+                options.waiting,
+                options.first_window,
+                options.seed,
+                metrics.clone(),
+            ),
             rules: Rules {
                 cluster_domain: options.cluster_domain,
                 list_hosts: options.list_hosts,
@@ -143,6 +158,7 @@ impl Activator {
             budget: Budget::new(options.waiting_bytes),
             overflow: options.overflow,
             limit_header: options.limit_header,
+            server_timing: options.server_timing,
             repeat_within: options.repeat_within,
             stopping: CancellationToken::new(),
             aside: beside.clone(),
@@ -242,6 +258,14 @@ pub struct RevisionLoad {
 }
 
 impl Handle {
+    /// Says where this activator stands among those that serve `revision`; `None` if that is not
+    /// known, and until it is said: it then serves all pods. Nothing if there is no such revision.
+    pub fn stand_at(&self, revision: &RevisionId, position: Option<Position>) {
+        if let Some(entry) = self.shared.table.known().revisions.get(revision) {
+            entry.stand_at(position);
+        }
+    }
+
     /// The load of every revision, in no order.
     pub fn revisions(&self) -> Vec<RevisionLoad> {
         let known = self.shared.table.known();

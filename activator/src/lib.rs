@@ -14,7 +14,9 @@
 //! - `pace.rs`: when a refused caller is told to come back
 //! - `demand.rs`: reports to the autoscaler, at once at zero and every second
 //! - [`report`]: the way to an autoscaler in another process
+//! - `subset.rs`: which pods this activator serves if there are several
 //! - `cold_start.rs`: how long each stage of a cold start took
+//! - `server_timing.rs`: the same, for the one who waited
 //! - `refusal.rs`: every answer that is not a pod's, with status and reason
 //! - `metrics.rs`: what is exported
 //!
@@ -36,7 +38,10 @@ pub mod report;
 pub mod request;
 mod revision;
 mod route;
+mod server_timing;
+mod subset;
 mod table;
 
 pub use bind::{Activator, Handle, Options, Overflow, RevisionLoad, Running};
 pub use metrics::Metrics;
+pub use subset::Position;

@@ -4,7 +4,7 @@
 //! probe? ── answered here
 //!   │ no
 //! who is it for ── demand counts it ── wait at the gate for a pod's free slot ── forward ──┐
-//!   404                  │                503 the line is full, 504 a limit passed         │
+//!   404                  │                503 no room to wait, 504 a limit passed          │
 //!                        └── the first one urges the autoscaler                            │
 //!     the pod took nothing of it, or cut it off and it may be repeated: back to the gate ◄──┤
 //!     502 it gave no answer                                                                │
@@ -45,10 +45,14 @@ use crate::probe;
 use crate::refusal::{NoRoom, RequestError, is_cut_off, is_unreached};
 use crate::revision::{Entry, Place};
 use crate::route::Rules;
+use crate::server_timing::Marks;
 use crate::table::Table;
 
 /// Most of a request's body that is kept to send it to another pod.
 const REPLAY_LIMIT: usize = 64 * 1024;
+
+/// Beside what the workload itself says there.
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// What all workers of one activator share.
 #[derive(Debug)]
@@ -64,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) overflow: Overflow,
     /// Where a caller may limit its own time.
     pub(crate) limit_header: Option<HeaderName>,
+    /// Whether who waited is told where the time went.
+    pub(crate) server_timing: bool,
     /// How shortly after it was sent a request has to be cut off to be sent once more.
     pub(crate) repeat_within: Duration,
     /// Failed requests, as they are told.
@@ -240,6 +246,7 @@ impl App {
             caller,
             limits,
         } = request;
+        let tells_timing = self.shared.server_timing && matches!(turn, Turn::Later(_));
         let mut active = match turn {
             Turn::Now(slot) => Active::new(slot, revision),
             Turn::Later(bytes) => {
@@ -270,8 +277,23 @@ impl App {
                 Err(error) => Outcome::Error(error.proxy_error()),
             });
             let Some(fault) = fault_of(&result) else {
-                let answer = result?; // 502
+                let mut answer = result?; // 502
                 self.first_byte(&place, limits);
+                if !answer.status().is_server_error() {
+                    active.slot.answers_well();
+                }
+                if tells_timing {
+                    let arrived = limits.arrived().into_std();
+                    let marks = Marks {
+                        arrived,
+                        pod: place.came_up_since(arrived),
+                        sent: sent.into_std(),
+                        first_byte: Instant::now().into_std(),
+                    };
+                    if let Some(timing) = marks.header() {
+                        answer.headers_mut().append(SERVER_TIMING, timing);
+                    }
+                }
                 return Ok((answer, active));
             };
             aside::hold_against(&self.shared, &revision.gate, &place, fault);

@@ -1,20 +1,21 @@
 //! What the activator keeps for one revision.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use http::HeaderValue;
 use penstock_cluster::{Phase, Pod, Revision};
 use penstock_gate::{Gate, Limits};
-use penstock_types::{Protocol, RevisionId, Timeouts};
+use penstock_types::{Protocol, RevisionId, Slots, Timeouts};
 
 use crate::aside::Doubt;
 use crate::budget::Share;
 use crate::demand::Tracker;
 use crate::metrics::RevisionGauges;
 use crate::pace::Pace;
+use crate::subset::{Position, subset};
 
 /// A pod that may take requests. Two are the same if name and address are.
 #[derive(Clone, Debug)]
@@ -76,6 +77,12 @@ impl Place {
         if entry.served.load(Ordering::Relaxed) || entry.served.swap(true, Ordering::Relaxed) {
             return None;
         }
+        self.came_up_since(since)
+    }
+
+    /// When it was asked for, started and ready, if it became ready at `since` or later.
+    pub(crate) fn came_up_since(&self, since: Instant) -> Option<[Instant; 3]> {
+        let entry = &*self.0;
         let (started, ready) = (entry.started?, entry.ready?);
         (ready >= since).then_some([entry.asked, started, ready])
     }
@@ -99,6 +106,7 @@ pub(crate) struct Entry {
     pub(crate) held: Share,
     pub(crate) pace: Pace,
     pub(crate) gauges: RevisionGauges,
+    seen: Mutex<Seen>,
 }
 
 impl Entry {
@@ -119,35 +127,72 @@ impl Entry {
             held: Share::default(),
             pace: Pace::default(),
             gauges,
+            seen: Mutex::default(),
         })
     }
 
-    /// Opens the gate to the pods that are ready now, in the order of their addresses. One that
-    /// had been set aside and now comes as a newly ready pod is used again.
-    pub(crate) fn see(&self, revision: &Revision, before: Option<&Revision>) {
-        let places: Vec<Place> = revision.ready().map(Place::new).collect();
-        self.gate.set_places(&places);
+    /// Opens the gate to the pods that are ready now. One that had been set aside and now comes as
+    /// a newly ready pod is used again.
+    pub(crate) fn see(&self, revision: &Arc<Revision>, before: Option<&Revision>) {
+        let mut seen = self.lock_seen();
+        seen.revision = Some(Arc::clone(revision));
+        let places = self.open_to(revision, seen.position);
+        drop(seen);
         let starts = revision.ready().filter_map(|pod| {
             let ready = pod.ready?;
             Some((ready, ready.saturating_duration_since(pod.asked)))
         });
-        let starting = revision
-            .pods
-            .iter()
-            .filter(|pod| pod.phase == Phase::Starting);
+        let pods = revision.pods.iter();
+        let starting = pods.filter(|pod| pod.phase == Phase::Starting);
         self.pace.pods(
             starts.max().map(|(_, start)| start),
             starting.map(|pod| pod.asked).min(),
         );
-        for (pod, place) in revision.ready().zip(&places) {
+        for place in places {
             let known = before.is_some_and(|before| {
-                let at = before.pods.binary_search_by_key(&pod.addr, |old| old.addr);
+                let at = before
+                    .pods
+                    .binary_search_by_key(&place.addr(), |old| old.addr);
                 let old = at.ok().and_then(|at| before.pods.get(at));
-                old.is_some_and(|old| old.phase == Phase::Ready && old.ready == pod.ready)
+                old.is_some_and(|old| old.phase == Phase::Ready && old.ready == place.0.ready)
             });
             if !known {
-                self.gate.bring_back(place);
+                self.gate.bring_back(&place);
             }
         }
     }
+
+    /// From now on only the pods are served that fall to `position`.
+    pub(crate) fn stand_at(&self, position: Option<Position>) {
+        let mut seen = self.lock_seen();
+        if seen.position != position {
+            seen.position = position;
+            if let Some(revision) = &seen.revision {
+                self.open_to(revision, position);
+            }
+        }
+    }
+
+    /// In the order of their addresses, as text: so that all activators divide them alike.
+    fn open_to(&self, revision: &Revision, position: Option<Position>) -> Vec<Place> {
+        let mut places: Vec<Place> = revision.ready().map(Place::new).collect();
+        if revision.slots != Slots::Unlimited && position.is_some() {
+            places.sort_by_cached_key(|place| place.addr().to_string());
+            places = subset(&places, position);
+            places.sort_by_key(Place::addr);
+        }
+        self.gate.set_places(&places);
+        places
+    }
+
+    fn lock_seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the places of a revision follow from.
+#[derive(Debug, Default)]
+struct Seen {
+    revision: Option<Arc<Revision>>,
+    position: Option<Position>,
 }

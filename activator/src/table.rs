@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use penstock_cluster::Snapshot;
 use penstock_relay::forward::Relay;
 use penstock_types::RevisionId;
 use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::metrics::Metrics;
 use crate::revision::Entry;
@@ -16,6 +18,10 @@ use crate::revision::Entry;
 /// How long the HTTP series of a pod or a revision outlive it: no request of theirs can end
 /// later (`timeoutSeconds` is 600 at most), and they are scraped a few more times.
 const LINGER: Duration = Duration::from_secs(900);
+
+/// Time after which twice as many of a backlog may be inside a pod without a limit, whether it
+/// has answered or not: a pod that answers nobody for long, as by streams, is not held up long.
+const DOUBLE_EVERY: Duration = Duration::from_millis(100);
 
 /// What is known at one moment.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +35,7 @@ pub(crate) struct Known {
 pub(crate) struct Table {
     known: RwLock<Arc<Known>>,
     waiting: usize,
+    window: Option<NonZeroUsize>,
     seed: u64,
     metrics: Metrics,
     /// Who has left, since when, in that order, and is still exported.
@@ -42,11 +49,18 @@ enum Left {
 }
 
 impl Table {
-    /// An empty table. Each revision may have `waiting` requests in line.
-    pub(crate) fn new(waiting: usize, seed: u64, metrics: Metrics) -> Self {
+    /// An empty table. Each revision may have `waiting` requests in line, released by `window` at
+    /// first where there is no concurrency limit.
+    pub(crate) fn new(
+        waiting: usize,
+        window: Option<NonZeroUsize>,
+        seed: u64,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             known: RwLock::default(),
             waiting,
+            window,
             seed,
             metrics,
             left: Mutex::default(),
@@ -97,11 +111,22 @@ impl Table {
         mut snapshots: watch::Receiver<Arc<Snapshot>>,
         relays: &[Relay],
     ) {
+        let mut ticks = interval(DOUBLE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
             self.see(snapshot, relays);
-            if snapshots.changed().await.is_err() {
-                return;
+            let mut paced = self.paced();
+            loop {
+                tokio::select! {
+                    changed = snapshots.changed() => match changed {
+                        Ok(()) => break,
+                        Err(_) => return,
+                    },
+                    _ = ticks.tick(), if !paced.is_empty() => {
+                        paced.retain(|entry| entry.gate.double());
+                    }
+                }
             }
         }
     }
@@ -118,7 +143,11 @@ impl Table {
                 Some(entry) => Arc::clone(entry),
                 None => {
                     let gauges = self.metrics.of_revision(revision);
-                    Entry::new(revision, self.waiting, self.seed, gauges)
+                    let entry = Entry::new(revision, self.waiting, self.seed, gauges);
+                    if let Some(window) = self.window {
+                        entry.gate.pace(window);
+                    }
+                    entry
                 }
             };
             if !old.is_some_and(|old| Arc::ptr_eq(old, revision)) {
@@ -151,6 +180,17 @@ impl Table {
             }
         }
     }
+
+    /// Revisions whose backlog is being released.
+    fn paced(&self) -> Vec<Arc<Entry>> {
+        let known = self.known();
+        let entries = known.revisions.values();
+        entries
+            .filter(|entry| entry.gate.is_paced())
+            .cloned()
+            .collect()
+    }
+
     fn has_left(&self, who: Left) {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         left.push_back((Instant::now(), who));

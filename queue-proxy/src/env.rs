@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
+use penstock_relay::tls::Pair;
 use penstock_runtime::vars::{BadVars, Vars, go, parsed, text};
 use penstock_types::{Slots, Timeouts};
 
@@ -21,6 +22,7 @@ pub use observability::{Exporter, Observability, Prometheus, RequestLog};
 
 use crate::metrics::Names;
 use crate::probe_json::{self, Flags};
+use crate::tls::Secured;
 use crate::{Choices, Config, Kubelet, Probes};
 
 /// Time without a request after which a drain goes on, and time for what then does not end by
@@ -32,7 +34,7 @@ const GRACE: Duration = Duration::from_secs(60);
 const MAX_SECONDS: u64 = 30 * 365 * 86_400;
 
 /// Our own variables: name, default, meaning.
-pub const OWN: [(&str, &str, &str); 9] = [
+pub const OWN: [(&str, &str, &str); 11] = [
     (
         "PENSTOCK_WORKERS",
         "the CPU limit, rounded up; without a limit the processors, at most 4",
@@ -62,6 +64,16 @@ pub const OWN: [(&str, &str, &str); 9] = [
         "PENSTOCK_METRICS_NAMES",
         "current",
         "names of the series on the metrics port: current or classic (revision_*)",
+    ),
+    (
+        "PENSTOCK_TLS_DIR",
+        "/var/lib/knative/certs",
+        "folder of tls.crt and tls.key, with which requests are taken over TLS as well",
+    ),
+    (
+        "PENSTOCK_TLS_POLL_MS",
+        "60000",
+        "milliseconds between two looks whether certificates have changed",
     ),
     (
         "PENSTOCK_ADMIN_PORT",
@@ -95,6 +107,8 @@ pub struct Setup {
     pub logging: Logging,
     /// What is measured and logged of requests, and where to.
     pub observability: Observability,
+    /// Which listeners have TLS.
+    pub tls: Secured,
     /// Threads that serve requests; `None` follows the CPU limit.
     pub workers: Option<NonZeroUsize>,
     /// Time without a request after which a drain goes on.
@@ -137,12 +151,16 @@ pub struct Identity {
     pub telemetry_service: String,
 }
 
-/// Reads every variable through `get`: the environment in `main`, a map in tests.
+/// Reads every variable through `get`: the environment in `main`, a map in tests. `is_there` looks
+/// whether a pair of certificate and key is there, without which TLS is not read.
 ///
 /// # Errors
 ///
 /// All mistakes together, so that one restart mends them all.
-pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Setup, BadVars> {
+pub fn read(
+    get: impl Fn(&str) -> Option<String>,
+    is_there: impl Fn(&Pair) -> bool,
+) -> Result<Setup, BadVars> {
     let mut vars = Vars::new(get);
     let identity = identity(&mut vars);
     let container = container(&mut vars);
@@ -160,6 +178,8 @@ pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Setup, BadVars> {
     };
     let logging = logging(&mut vars);
     let observability = Observability::read(&mut vars);
+    let scraped = observability.prometheus.is_some();
+    let tls = Secured::read(&mut vars, ports.tls.is_some(), scraped, is_there);
     let mut millis = |name, default| vars.read(name, default, "whole milliseconds", self::millis);
     let quiet = millis("PENSTOCK_DRAIN_QUIET_MS", QUIET);
     let grace = millis("PENSTOCK_DRAIN_GRACE_MS", GRACE);
@@ -174,6 +194,7 @@ pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Setup, BadVars> {
         identity,
         logging,
         observability,
+        tls,
         workers,
         quiet,
         grace,

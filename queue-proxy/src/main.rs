@@ -12,6 +12,7 @@ use std::sync::Arc;
 use penstock_queue_proxy::env::{self, Identity, Logging, Output, Setup};
 use penstock_queue_proxy::program::{Ended, Program, StartError};
 use penstock_queue_proxy::{gateways, workers};
+use penstock_relay::tls::Pair;
 use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
 use penstock_runtime::log::{self, Record};
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> ExitCode {
-    let setup = match env::read(variable) {
+    let setup = match env::read(variable, is_there) {
         Ok(setup) => setup,
         Err(bad) => {
             say(&bad.to_string());
@@ -75,6 +76,11 @@ fn serve(setup: Setup) -> Result<Ended, StartError> {
         let program = Program::start(setup, node, &workers)?;
         Ok(program.run(stops).await)
     })
+}
+
+/// Whether both files are there. What the system cannot tell shows when they are read.
+fn is_there(pair: &Pair) -> bool {
+    pair.is_present().unwrap_or(true)
 }
 
 /// All of a file, or nothing if it cannot be read.

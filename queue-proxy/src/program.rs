@@ -30,7 +30,8 @@ use tokio_util::task::TaskTracker;
 use crate::env::{Identity, Prometheus, Setup};
 use crate::listeners::{at, everywhere};
 use crate::metrics::Names;
-use crate::{Kubelet, Metrics, QueueProxy, Running, Waited};
+use crate::tls::{Tls, TlsError};
+use crate::{Kubelet, Metrics, QueueProxy, RequestLines, Running, Waited};
 
 /// Limit for a head on the listeners for hooks and the autoscaler.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -61,6 +62,9 @@ pub enum StartError {
     /// A label cannot be one.
     #[error("cannot start: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// A certificate is bad.
+    #[error("cannot start with TLS: {0}")]
+    Tls(#[from] TlsError),
 }
 
 fn lines(all: &[NoListener]) -> String {
@@ -87,6 +91,7 @@ pub struct Program {
     admin: Admin,
     stats: Admin,
     metrics: Option<(Admin, Gather)>,
+    tls: Tls,
     quiet: Duration,
     grace: Duration,
 }
@@ -110,10 +115,12 @@ impl Program {
             mut choices,
             identity,
             observability,
+            tls,
             quiet,
             grace,
             ..
         } = setup;
+        let tls = tls.load()?;
         let [main, admin, stats] = all([
             ("main", ports.main),
             ("admin", ports.admin),
@@ -122,6 +129,9 @@ impl Program {
         .map_err(StartError::Listeners)?;
         if let Kubelet::Node(node) = &mut choices.kubelet {
             node.extend(gateways);
+        }
+        if let Some(config) = &observability.request_log {
+            choices.requests = RequestLines::to_stdout(config, &identity)?;
         }
         let prometheus = observability.prometheus.as_ref();
         let registry = Registry::new();
@@ -136,7 +146,8 @@ impl Program {
                 }
                 let gather = Gather::default();
                 gather.add(registry);
-                Some((Admin::on(listener)?, gather))
+                let admin = Admin::on(listener)?;
+                Some((tls.guard_metrics(admin), gather))
             }
             None => None,
         };
@@ -152,6 +163,7 @@ impl Program {
             admin,
             stats,
             metrics,
+            tls,
             quiet,
             grace,
         })
@@ -193,6 +205,7 @@ impl Program {
         let mut stats = tasks.spawn(stats);
         let proxy = Arc::clone(&self.proxy);
         tasks.spawn(async move { proxy.report_each_second().await });
+        tasks.spawn(self.tls.watch());
         if let Some((metrics, gather)) = self.metrics {
             // It is read until the very end.
             tasks.spawn(metrics.run(metrics_routes(gather), CancellationToken::new()));

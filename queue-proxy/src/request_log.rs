@@ -1,5 +1,6 @@
 //! What is remembered of a request until its line is written (spec/queue-proxy.md §7.4).
 
+use std::io;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -9,10 +10,12 @@ use penstock_relay::body::{Body, Guard};
 use penstock_relay::headers;
 use penstock_relay::incoming::Incoming;
 use penstock_relay::serve::Caller;
-use penstock_runtime::request_log::{self as log, Entry, RequestLog, Revision};
+use penstock_runtime::request_log::{
+    self as log, Entry, Lines, RequestLog, Revision, STOCK_TEMPLATE,
+};
 use tokio::time::Instant;
 
-use crate::env::Identity;
+use crate::env::{self, Identity};
 use crate::metrics::is_probe;
 
 /// Lines about requests.
@@ -35,6 +38,30 @@ pub(crate) struct Logged {
 }
 
 impl RequestLines {
+    /// Lines on standard output as the environment asks for them. A template that cannot be
+    /// compiled is told in the log, and there are no lines then.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if it has no thread left.
+    pub fn to_stdout(config: &env::RequestLog, identity: &Identity) -> io::Result<Option<Self>> {
+        let template = config.template.as_deref().unwrap_or(STOCK_TEMPLATE);
+        if template.is_empty() {
+            return Ok(None);
+        }
+        match RequestLog::compile(template, Lines::to_stdout()?) {
+            Ok(log) => Ok(Some(Self {
+                log: Arc::new(log),
+                probes: config.probes,
+                identity: identity.clone(),
+            })),
+            Err(error) => {
+                tracing::error!(%error, "requests are not logged");
+                Ok(None)
+            }
+        }
+    }
+
     /// Remembers a request; `None` if it gets no line. `probe`: whether metrics leave it out.
     pub(crate) fn remember(
         self: &Arc<Self>,

@@ -11,16 +11,76 @@ use std::time::Duration;
 use penstock_relay::tls::{
     CertificateError, Certificates, Choices, ClientAuth, Pair, Server, ServerError, Written,
 };
+use penstock_runtime::admin::{Admin, Connection};
 use penstock_runtime::vars::Vars;
 
 /// Where the platform mounts a pod's certificate.
-pub const MOUNTED: &str = "/var/lib/knative/certs";
+const MOUNTED: &str = "/var/lib/knative/certs";
 
 /// Time between two looks at the files.
-pub const POLL: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_secs(60);
+
+/// Which listeners have TLS.
+#[derive(Clone, Debug)]
+pub struct Secured {
+    /// That of requests, beside the one without TLS.
+    pub requests: Option<Wanted>,
+    /// That of metrics.
+    pub metrics: Option<Wanted>,
+    /// Time between two looks at the files.
+    pub poll: Duration,
+}
+
+impl Secured {
+    /// Reads what is wanted. `requests`, `metrics`: whether there may be such listeners.
+    /// `is_there` looks whether a pair of files is there.
+    pub(crate) fn read<G>(
+        vars: &mut Vars<G>,
+        requests: bool,
+        metrics: bool,
+        is_there: impl Fn(&Pair) -> bool,
+    ) -> Self
+    where
+        G: Fn(&str) -> Option<String>,
+    {
+        let folder = vars.text("PENSTOCK_TLS_DIR");
+        let folder = folder.as_deref().filter(|folder| !folder.is_empty());
+        let pair = pair_in(Path::new(folder.unwrap_or(MOUNTED)));
+        Self {
+            requests: (requests && is_there(&pair))
+                .then(|| Wanted::of_requests(pair, vars))
+                .flatten(),
+            metrics: metrics.then(|| Wanted::of_metrics(vars)).flatten(),
+            poll: vars.read(
+                "PENSTOCK_TLS_POLL_MS",
+                POLL,
+                "whole milliseconds above 0",
+                |text| {
+                    let millis = text.parse().ok().filter(|millis: &u32| *millis > 0)?;
+                    Some(Duration::from_millis(millis.into()))
+                },
+            ),
+        }
+    }
+}
+
+impl Secured {
+    /// Reads the files of all.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] names the file and what is wrong with it.
+    pub(crate) fn load(&self) -> Result<Tls, TlsError> {
+        let metrics = self.metrics.as_ref();
+        Ok(Tls {
+            metrics: metrics.map(|it| it.load(&["http/1.1"])).transpose()?,
+            poll: self.poll,
+        })
+    }
+}
 
 /// The pair of files in the folder of a mounted secret.
-pub fn pair_in(folder: &Path) -> Pair {
+fn pair_in(folder: &Path) -> Pair {
     Pair {
         certificate: folder.join("tls.crt"),
         key: folder.join("tls.key"),
@@ -37,11 +97,42 @@ pub struct Wanted {
 
 /// A listener's TLS, and what keeps its certificate new.
 #[derive(Clone, Debug)]
-pub struct Tls {
-    /// What shakes hands.
-    pub server: Server,
-    /// To be watched.
-    pub certificates: Arc<Certificates>,
+struct Loaded {
+    server: Server,
+    certificates: Arc<Certificates>,
+}
+
+/// The TLS of those listeners that have it.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    metrics: Option<Loaded>,
+    poll: Duration,
+}
+
+impl Tls {
+    /// Speaks TLS on the listener for metrics, if it is to have it.
+    pub(crate) fn guard_metrics(&self, admin: Admin) -> Admin {
+        let Some(Loaded { server, .. }) = self.metrics.clone() else {
+            return admin;
+        };
+        admin.wrapped(move |stream, limit| {
+            let server = server.clone();
+            Box::pin(async move {
+                let shaken = server.accept(stream, limit).await;
+                shaken
+                    .inspect_err(|error| tracing::debug!(%error, "a scraper without TLS"))
+                    .map(|stream| Box::new(stream) as Box<dyn Connection>)
+                    .ok()
+            })
+        })
+    }
+
+    /// Looks after the certificates for as long as it is polled.
+    pub(crate) async fn watch(self) {
+        if let Some(Loaded { certificates, .. }) = &self.metrics {
+            match certificates.watch(self.poll).await {}
+        }
+    }
 }
 
 /// Why a listener cannot have its TLS.
@@ -58,7 +149,7 @@ pub enum TlsError {
 impl Wanted {
     /// TLS of the requests, with `pair`, as `QUEUE_PROXY_TLS_*` say. `None` has left its mistakes
     /// in `vars`.
-    pub fn of_requests<G>(pair: Pair, vars: &mut Vars<G>) -> Option<Self>
+    fn of_requests<G>(pair: Pair, vars: &mut Vars<G>) -> Option<Self>
     where
         G: Fn(&str) -> Option<String>,
     {
@@ -71,7 +162,7 @@ impl Wanted {
 
     /// TLS of the metrics, as `METRICS_PROMETHEUS_TLS_*` say. `None` is none, or has left its
     /// mistakes in `vars`.
-    pub fn of_metrics<G>(vars: &mut Vars<G>) -> Option<Self>
+    fn of_metrics<G>(vars: &mut Vars<G>) -> Option<Self>
     where
         G: Fn(&str) -> Option<String>,
     {
@@ -129,18 +220,14 @@ impl Wanted {
     }
 
     /// Reads the files. `protocols` are those of the listener, the preferred first.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError`] names the file and what is wrong with it.
-    pub fn load(&self, protocols: &[&str]) -> Result<Tls, TlsError> {
+    fn load(&self, protocols: &[&str]) -> Result<Loaded, TlsError> {
         for name in self.choices.left_out() {
             tracing::warn!("TLS goes without {name}, which is not known here");
         }
         let certificates = Certificates::load(self.pair.clone())?;
         let shown = Arc::clone(&certificates);
         let server = Server::new(shown, &self.choices, &self.client_auth, protocols)?;
-        Ok(Tls {
+        Ok(Loaded {
             server,
             certificates,
         })
@@ -268,6 +355,45 @@ mod tests {
             assert!(wanted.is_none());
             assert_eq!(told, format!("METRICS_PROMETHEUS_TLS_{want}"));
         }
+    }
+
+    #[test]
+    fn case_135_requests_have_tls_only_with_both_files() {
+        let read = |there| {
+            let bad =
+                |name: &str| (name == "QUEUE_PROXY_TLS_MIN_VERSION").then(|| "1.1".to_owned());
+            let mut vars = Vars::new(bad);
+            Secured::read(&mut vars, true, true, |pair| {
+                assert_eq!(
+                    pair.certificate,
+                    Path::new("/var/lib/knative/certs/tls.crt")
+                );
+                assert_eq!(pair.key, Path::new("/var/lib/knative/certs/tls.key"));
+                there
+            });
+            vars.finish(()).map_err(|bad| bad.to_string())
+        };
+        assert_eq!(read(false), Ok(()));
+        let told = "QUEUE_PROXY_TLS_MIN_VERSION=\"1.1\" is not 1.2 or 1.3";
+        assert_eq!(read(true), Err(told.to_owned()));
+    }
+
+    #[test]
+    fn folder_and_interval_may_be_chosen() {
+        let own = [("PENSTOCK_TLS_DIR", "/d"), ("PENSTOCK_TLS_POLL_MS", "5")];
+        let get = |name: &str| {
+            let found = own.iter().find(|(own, _)| *own == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let mut vars = Vars::new(get);
+        let secured = Secured::read(&mut vars, true, false, |_| true);
+        vars.finish(()).unwrap();
+        assert_eq!(secured.requests.unwrap().pair, pair_in(Path::new("/d")));
+        assert_eq!(secured.poll, Duration::from_millis(5));
+        let mut vars =
+            Vars::new(|name: &str| (name == "PENSTOCK_TLS_POLL_MS").then(|| "0".to_owned()));
+        Secured::read(&mut vars, true, false, |_| false);
+        vars.finish(()).unwrap_err();
     }
 
     #[test]

@@ -113,3 +113,38 @@ async fn a_queue_proxy_that_is_dropped_cuts_everything() {
     assert!(client.read_to_close().await.is_empty());
     workload.until_inside(0).await;
 }
+
+#[tokio::test]
+async fn case_126_closing_with_nothing_inside_ends_at_once() {
+    let workload = Workload::start().await;
+    let proxy = before(workload.addr()).start();
+    assert_eq!(proxy.running.close(NEVER).await, Drained::Clean);
+}
+
+#[tokio::test]
+async fn case_126_http1_requests_have_no_limit_and_the_others_their_own() {
+    let workload = Workload::start().await;
+    for (h2, grace, clean) in [
+        (false, Duration::ZERO, true),
+        (true, NEVER, true),
+        (true, SOON, false),
+    ] {
+        let proxy = before(workload.addr()).start();
+        let mut client = match h2 {
+            true => Client::h2c(proxy.addr()).await,
+            false => Client::http1(proxy.addr()).await,
+        };
+        let asked = tokio::spawn(async move { client.get("a", "/hold").await.is_ok() });
+        workload.until_inside(1).await;
+        let ends = async {
+            until_closed_to_new_connections(&proxy).await;
+            if clean {
+                workload.release(1);
+            }
+        };
+        let (drained, ()) = tokio::join!(proxy.running.close(grace), ends);
+        assert_eq!(drained == Drained::Clean, clean, "HTTP/2: {h2}");
+        assert_eq!(asked.await.unwrap(), clean);
+        workload.until_inside(0).await;
+    }
+}

@@ -94,33 +94,29 @@ async fn whatever_comes_of_a_request_it_counts_and_probes_do_not() {
 async fn a_caller_that_says_it_is_the_kubelet_waits_and_counts_as_others_do() {
     let workload = Workload::start().await;
     let pretending = [("k-kubelet-probe", "x"), ("x-forwarded-for", "203.0.113.9")];
-    let table = [
-        (Kubelet::default(), true, 2.0),
-        (Kubelet::Anyone, false, 1.0),
-    ];
-    for (kubelet, waits, count) in table {
+    for (kubelet, waits) in [(Kubelet::default(), true), (Kubelet::Anyone, false)] {
         let choices = Choices {
             kubelet,
             ..Choices::default()
         };
         let proxy = before(workload.addr()).slots(1).choices(choices).start();
-        let inside = ask(&proxy, "/hold", &[]);
-        let pretends = async {
+        let ends = async {
             workload.until_inside(1).await;
-            let asked = ask(&proxy, "/status/200", &pretending);
+            let pretends = ask(&proxy, "/status/200", &pretending);
             if waits {
                 let in_line = async {
                     proxy.until_value("kn_serving_queue_depth", &[], 2.0).await;
                     workload.release(1);
                 };
-                tokio::join!(asked, in_line).0
+                tokio::join!(pretends, in_line).0
             } else {
-                let status = asked.await;
+                let status = pretends.await;
                 workload.release(1);
                 status
             }
         };
-        assert_eq!(tokio::join!(inside, pretends), (200, 200));
+        assert_eq!(tokio::join!(ask(&proxy, "/hold", &[]), ends), (200, 200));
+        let count = if waits { 2.0 } else { 1.0 };
         assert_eq!(first_report(&proxy).await.request_count, count);
         proxy.end().await;
     }

@@ -266,3 +266,57 @@ async fn who_stops_takes_leave() {
     reporting.running.await.unwrap();
     let _ = socket.close(None).await;
 }
+
+/// An autoscaler of ours, over real sockets, that stops with `stop`.
+async fn our_autoscaler(
+    addr: SocketAddr,
+    cluster: &Arc<penstock_testkit::cluster::ScriptedCluster>,
+    stop: CancellationToken,
+) -> (SocketAddr, JoinHandle<()>) {
+    use penstock_autoscaler::{Autoscaler, Peers, PolicyKind, StatServer};
+    use penstock_scaling::config::Config;
+    let server = StatServer::bind(addr).unwrap();
+    let addr = server.addr();
+    let config = Config {
+        allow_zero_initial_scale: true,
+        initial_scale: 0,
+        ..Config::default()
+    };
+    let (_, configs) = watch::channel(Arc::new(config));
+    let (_, leases) = watch::channel(Arc::new(penstock_cluster::Leases::alone()));
+    let cluster = Arc::clone(cluster) as _;
+    let policy = PolicyKind::Demand;
+    let autoscaler = Autoscaler::new(cluster, configs, policy, &Registry::new()).unwrap();
+    let (serving, _, batches) = server.start(leases, Peers::default(), stop.clone());
+    let running = tokio::spawn(async move {
+        tokio::join!(autoscaler.run(batches, stop), serving.ended());
+    });
+    (addr, running)
+}
+
+#[tokio::test]
+async fn a_restarted_autoscaler_learns_at_once_what_came_meanwhile() {
+    use penstock_testkit::cluster::{ScriptedCluster, revision};
+    let cluster = ScriptedCluster::new([revision("a").concurrency(10).build()]);
+    let stop = CancellationToken::new();
+    let any = ([127, 0, 0, 1], 0).into();
+    let (addr, running) = our_autoscaler(any, &cluster, stop.clone()).await;
+    let present = nothing();
+    let mut reporting = report_to(addr, Arc::clone(&present));
+    reporting.connected.wait_for(|it| *it).await.unwrap();
+    stop.cancel();
+    running.await.unwrap();
+    reporting.connected.wait_for(|it| !*it).await.unwrap();
+    // Two hundred come while nobody listens.
+    let lost = vec![demand("a", 200, true)];
+    reporting.to.send(lost).await.unwrap();
+    *present.lock().unwrap() = vec![demand("a", 200, false)];
+    let stop = CancellationToken::new();
+    let (_, running) = our_autoscaler(addr, &cluster, stop.clone()).await;
+    let (_, pods) = cluster.next_scale().await;
+    assert_eq!(pods, 20);
+    reporting.stop.cancel();
+    reporting.running.await.unwrap();
+    stop.cancel();
+    running.await.unwrap();
+}

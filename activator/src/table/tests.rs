@@ -30,7 +30,7 @@ impl World {
     fn new() -> Self {
         let registry = Registry::new();
         let metrics = Metrics::register(&registry).unwrap();
-        let table = Table::new(10, 1, metrics);
+        let table = Table::new(10, None, 1, metrics);
         Self { registry, table }
     }
 

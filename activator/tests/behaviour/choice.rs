@@ -1,5 +1,6 @@
 //! Slots: which pod gets a request, and that no pod gets more than it takes.
 
+use penstock_activator::Position;
 use penstock_testkit::client::Client;
 use penstock_testkit::cluster::{pod, starting_pod};
 use penstock_testkit::workload::Workload;
@@ -174,4 +175,86 @@ async fn case_120_pods_come_and_go_under_load_and_no_request_fails() {
     assert!(pods.iter().all(|pod| pod.most_inside() <= 2));
     stage.until_idle().await;
     stage.end().await;
+}
+
+#[tokio::test]
+async fn a_backlog_without_a_limit_is_released_as_its_pod_answers_and_with_time() {
+    let only = Workload::start().await;
+    let bound = crate::stage::Bound::before([hello().build()]);
+    let stage = bound.start(penstock_activator::Options {
+        first_window: std::num::NonZeroUsize::new(2),
+        ..penstock_activator::Options::default()
+    });
+    let asked: Vec<_> = (0..60).map(|_| stage.getting("/hold")).collect();
+    stage.until_load(60, 0).await;
+    stage.cluster.start_pod(&hello_id(), only.addr());
+    // Nobody is answered: two, then twice as many each time.
+    within(only.until_inside(60)).await;
+    only.release(60);
+    for answer in asked {
+        assert_eq!(within(answer).await.unwrap().status, 200);
+    }
+    stage.until_idle().await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_backlog_is_thrown_at_its_first_pod_neither_at_once_nor_without_end() {
+    let only = Workload::start().await;
+    let stage = Stage::new([hello().build()]);
+    let asked: Vec<_> = (0..300).map(|_| stage.getting("/")).collect();
+    stage.until_load(300, 0).await;
+    stage.cluster.start_pod(&hello_id(), only.addr());
+    for answer in asked {
+        assert_eq!(within(answer).await.unwrap().status, 200);
+    }
+    assert_eq!(only.total(), 300);
+    stage.until_idle().await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn cases_54_56_59_and_60_activators_divide_the_pods_of_a_revision_with_a_limit() {
+    let mut pods = Vec::new();
+    for _ in 0..3 {
+        pods.push(Workload::start().await);
+    }
+    pods.sort_by_key(|pod| pod.addr().to_string());
+    let addrs: Vec<_> = pods.iter().map(Workload::addr).collect();
+    let revision = |concurrency| {
+        let all = addrs.iter().fold(hello(), |all, addr| all.pod(*addr));
+        all.concurrency(concurrency).build()
+    };
+    let at = |index, activators| Some(Position { index, activators });
+    let stage = Stage::new([revision(1)]);
+    let handle = stage.running.handle();
+    // The last of three over goes to the first of two; the second has the one in the middle.
+    handle.stand_at(&hello_id(), at(0, 2));
+    stage.until_pods(&[addrs[0], addrs[2]]).await;
+    handle.stand_at(&hello_id(), at(1, 2));
+    stage.until_pods(&[addrs[1]]).await;
+    let asked = [stage.getting("/hold"), stage.getting("/hold")];
+    stage.until_load(1, 1).await;
+    within(pods[1].until_inside(1)).await;
+    // Alone again: who waits gets another pod. A pod that stays keeps what is inside it.
+    handle.stand_at(&hello_id(), at(0, 1));
+    stage.until_load(0, 2).await;
+    handle.stand_at(&hello_id(), at(1, 2));
+    // What comes later is divided as well.
+    stage
+        .cluster
+        .set_pods(&hello_id(), addrs[1..].iter().map(|addr| pod(*addr)));
+    stage.until_pods(&[addrs[2]]).await;
+    handle.stand_at(&hello_id(), None);
+    stage.until_pods(&addrs[1..]).await;
+    pods.iter().for_each(|pod| pod.release(2));
+    for answer in asked {
+        assert_eq!(within(answer).await.unwrap().status, 200);
+    }
+    stage.end().await;
+
+    let unlimited = Stage::new([revision(0)]);
+    unlimited.running.handle().stand_at(&hello_id(), at(1, 2));
+    unlimited.until_pods(&addrs).await;
+    unlimited.end().await;
 }

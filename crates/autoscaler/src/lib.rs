@@ -21,11 +21,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod env;
+mod explain;
 mod heard;
+pub mod live;
 mod metrics;
 mod policy;
+pub mod program;
 mod run;
 mod scaler;
+mod scrape;
 mod server;
 mod sources;
 mod state;
@@ -49,8 +54,9 @@ use server::Route;
 pub use heard::Batch;
 pub use policy::{PolicyKind, Verdict};
 pub use scaler::Scaler;
+pub use scrape::{Scraper, Scraping, Targets};
 pub use server::{Peers, Serving, StatServer};
-pub use state::{Decided, Handle, KEPT, RevisionState};
+pub use state::{Decided, Handle, Inputs, KEPT, RevisionState, Rules};
 
 /// Time between two ticks (spec/autoscaler.md §10).
 pub const TICK: Duration = Duration::from_secs(2);

@@ -64,6 +64,14 @@ impl Verdict {
             Why::Demand(decision) => decision.to_string(),
         }
     }
+
+    /// What held the number up or down, last.
+    pub(crate) fn held_by(&self) -> Option<String> {
+        match &self.why {
+            Why::Knative(why) => why.held_by(),
+            Why::Demand(decision) => decision.clipped.map(|(_, by)| by.as_str().to_owned()),
+        }
+    }
 }
 
 /// The figures that are shown besides the decision.
@@ -177,7 +185,7 @@ impl Policy {
     }
 
     /// The figures of `now`.
-    pub(crate) fn figures(&self, ready: u32, now: Duration) -> Figures {
+    pub(crate) fn figures(&self, now: Duration) -> Figures {
         match self {
             Self::Knative(knative) => knative.figures(),
             Self::Demand(decider) => {
@@ -188,7 +196,7 @@ impl Policy {
                     panic: newest,
                     target: spec.target,
                     desired: decider.need().ceil(),
-                    excess: excess(spec, ready, newest),
+                    excess: f64::from(decider.excess_burst_capacity()),
                     panicking: false,
                 }
             }
@@ -207,15 +215,5 @@ fn load(report: &Demand, metric: Metric) -> demand::Load {
         average: (!report.first).then_some(average),
         waiting: report.waiting,
         in_flight: report.in_flight,
-    }
-}
-
-/// Excess burst capacity (spec/autoscaler.md §5, step 8).
-fn excess(spec: &Spec, ready: u32, load: f64) -> f64 {
-    use penstock_scaling::config::BurstCapacity;
-    match spec.burst_capacity {
-        BurstCapacity::Unlimited => -1.0,
-        BurstCapacity::Of(0.0) => 0.0,
-        BurstCapacity::Of(room) => (f64::from(ready) * spec.total - room - load).floor(),
     }
 }

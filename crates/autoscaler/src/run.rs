@@ -343,7 +343,7 @@ impl Run {
     pub(crate) fn tell(&mut self) {
         let now = self.clock.now();
         for (id, change) in self.untold.drain(..) {
-            if let Some(tracked) = self.revisions.get(&id) {
+            if let Some(tracked) = self.revisions.get_mut(&id) {
                 tracked.watched.tell(&change, now, &self.handle);
                 tracked.watched.show(now, &self.handle);
             }

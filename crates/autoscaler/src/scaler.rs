@@ -95,7 +95,7 @@ impl Scaler {
         self.policy.set_spec(spec, slots, now);
     }
 
-    pub(crate) fn figures(&self, ready: u32, now: Duration) -> Figures {
-        self.policy.figures(ready, now)
+    pub(crate) fn figures(&self, now: Duration) -> Figures {
+        self.policy.figures(now)
     }
 }

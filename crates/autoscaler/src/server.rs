@@ -52,6 +52,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::heard::{Batch, Heard, PODS, Words};
 pub use forward::Peers;
+pub(crate) use frame::is_possible;
 pub(crate) use route::Route;
 
 /// Callers at once: activators (20 at most in the original) and other autoscalers.

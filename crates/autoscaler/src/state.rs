@@ -28,6 +28,54 @@ pub struct RevisionState {
     pub target: f64,
     /// The last changes, newest last; at most [`KEPT`].
     pub decisions: Vec<Decided>,
+    /// The last decision, whether it changed anything or not.
+    pub latest: Option<Decided>,
+    /// What it obeyed.
+    pub rules: Rules,
+}
+
+/// What a decision looked at.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Inputs {
+    /// Pods that took requests.
+    pub ready: u32,
+    /// The figure that decided, in units of the metric.
+    pub figure: f64,
+    /// What a pod is meant to take of it.
+    pub target: f64,
+    /// Mean load of the stable window.
+    pub stable: f64,
+    /// Load of the short window (`knative`) or of the last second (`demand`).
+    pub panic: f64,
+    /// Whether there was panic.
+    pub panicking: bool,
+    /// Pods that the load asked for, before bounds and rates.
+    pub needed: f64,
+    /// What held the number up or down, last: a bound, a rate, a delay.
+    pub held_by: Option<String>,
+}
+
+/// The parameters of a revision that its decisions obey.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Rules {
+    /// What the load is counted in.
+    pub unit: &'static str,
+    /// Fewest pods.
+    pub min_scale: u32,
+    /// Most pods.
+    pub max_scale: Option<u32>,
+    /// Growth that one decision may bring, as a multiple of the ready pods.
+    pub max_scale_up_rate: f64,
+    /// Loss that one decision may bring, as a divisor.
+    pub max_scale_down_rate: f64,
+    /// Whether the last pod may go.
+    pub scale_to_zero: bool,
+    /// Time over which the stable mean is taken, in seconds.
+    pub stable_window: f64,
+    /// Time for which demand has to be low before pods go, in seconds.
+    pub scale_down_delay: f64,
+    /// Time for which the last pod stays beyond the stable window, in seconds.
+    pub retention: f64,
 }
 
 /// One change of the number of pods wanted.
@@ -39,8 +87,12 @@ pub struct Decided {
     pub from: u32,
     /// Pods wanted since.
     pub to: u32,
+    /// Which part of the policy's rule decided.
+    pub mode: &'static str,
     /// Which figure against which target, and what bounded it.
     pub why: String,
+    /// What was looked at.
+    pub inputs: Inputs,
 }
 
 /// Reads the loop's state while it runs. Clones read the same.

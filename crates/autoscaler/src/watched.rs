@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use penstock_cluster::Revision;
 use penstock_scaling::config::Config;
-use penstock_scaling::spec::Spec;
+use penstock_scaling::spec::{Metric, Spec};
 use penstock_types::demand::Demand;
 use penstock_types::request_stats::Report;
 
@@ -14,7 +14,7 @@ use crate::metrics::{Metrics, Series};
 use crate::policy::{PolicyKind, Verdict};
 use crate::scaler::Scaler;
 use crate::sources::Sources;
-use crate::state::{Decided, Handle};
+use crate::state::{Decided, Handle, Inputs, Rules};
 
 /// First wait after a failed call; it doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -33,6 +33,8 @@ pub(crate) struct Watched {
     wanted: u32,
     /// Which part of the policy's rule decided last.
     mode: &'static str,
+    /// The last decision that changed nothing, if it is the last of all.
+    latest: Option<(Duration, Verdict)>,
     asking: Asking,
     series: Series,
     sources: Sources,
@@ -92,6 +94,7 @@ impl Watched {
                 ended: now,
                 failures: 0,
             },
+            latest: None,
             series,
             sources: Sources::default(),
             scraping,
@@ -222,7 +225,11 @@ impl Watched {
         self.mode = verdict.mode;
         let from = self.wanted;
         self.wanted = verdict.pods;
-        (from != self.wanted).then_some(Change { from, verdict })
+        if from == self.wanted {
+            self.latest = Some((now, verdict));
+            return None;
+        }
+        Some(Change { from, verdict })
     }
 
     /// The number to ask the cluster for, if it is time to ask; the caller then makes the call.
@@ -268,8 +275,23 @@ impl Watched {
         self.asking.busy = false;
     }
 
+    /// What the decision of `now` looked at.
+    fn inputs(&self, verdict: &Verdict, now: Duration) -> Inputs {
+        let figures = self.scaler.figures(now);
+        Inputs {
+            ready: self.ready,
+            figure: verdict.figure,
+            target: verdict.target,
+            stable: figures.stable,
+            panic: figures.panic,
+            panicking: figures.panicking,
+            needed: figures.desired,
+            held_by: verdict.held_by(),
+        }
+    }
+
     /// Tells of a change: one log line, and the ring for `/state`.
-    pub(crate) fn tell(&self, change: &Change, unix: Duration, handle: &Handle) {
+    pub(crate) fn tell(&mut self, change: &Change, unix: Duration, handle: &Handle) {
         let Change { from, verdict } = change;
         let (id, to, why) = (&self.revision.id, verdict.pods, verdict.words());
         let (policy, mode) = (self.scaler.kind().as_str(), verdict.mode);
@@ -284,19 +306,25 @@ impl Watched {
             per_pod = verdict.target,
             "{id} {from} -> {to}: {why}"
         );
+        let decided = Decided {
+            unix_seconds: unix.as_secs(),
+            from: *from,
+            to,
+            mode,
+            why,
+            inputs: self.inputs(verdict, unix),
+        };
         handle.update(id, |state| {
-            state.push(Decided {
-                unix_seconds: unix.as_secs(),
-                from: *from,
-                to,
-                why,
-            });
+            state.latest = Some(decided.clone());
+            state.push(decided);
         });
+        // An older decision would be shown as the newest.
+        self.latest = None;
     }
 
     /// Brings gauges and state up to date.
     pub(crate) fn show(&self, now: Duration, handle: &Handle) {
-        let figures = self.scaler.figures(self.ready, now);
+        let figures = self.scaler.figures(now);
         let series = &self.series;
         series.desired.set(figures.desired);
         series.requested.set(f64::from(self.wanted));
@@ -308,7 +336,19 @@ impl Watched {
         series.panic.set(figures.panic);
         series.target.set(figures.target);
         series.count_pods(&self.revision);
+        let latest = self.latest.as_ref().map(|(at, verdict)| Decided {
+            unix_seconds: at.as_secs(),
+            from: verdict.pods,
+            to: verdict.pods,
+            mode: verdict.mode,
+            why: verdict.words(),
+            inputs: self.inputs(verdict, now),
+        });
         handle.update(&self.revision.id, |state| {
+            if latest.is_some() {
+                state.latest = latest;
+            }
+            state.rules = rules(self.scaler.spec());
             state.wanted = self.wanted;
             state.policy = self.scaler.kind().as_str();
             state.mode = self.mode;
@@ -326,6 +366,23 @@ fn spec(config: &Config, revision: &Revision) -> Spec {
         revision.slots,
         revision.reachability,
     )
+}
+
+fn rules(spec: &Spec) -> Rules {
+    Rules {
+        unit: match spec.metric {
+            Metric::Concurrency => "in flight",
+            Metric::Rps => "per second",
+        },
+        min_scale: spec.min_scale,
+        max_scale: spec.max_scale,
+        max_scale_up_rate: spec.max_scale_up_rate,
+        max_scale_down_rate: spec.max_scale_down_rate,
+        scale_to_zero: spec.scale_to_zero,
+        stable_window: spec.stable_window.as_secs_f64(),
+        scale_down_delay: spec.scale_down_delay.as_secs_f64(),
+        retention: spec.retention.as_secs_f64(),
+    }
 }
 
 /// The moment of a word that names its second. One that no window could hold, a clock that is

@@ -104,6 +104,7 @@ pub struct Slot<P> {
     ticket: Ticket,
     arrival: u64,
     place: P,
+    paced: bool,
 }
 
 impl<P> Slot<P> {
@@ -112,18 +113,29 @@ impl<P> Slot<P> {
             arrival,
             ticket,
             place,
+            paced,
         } = granted;
         Self {
             gate,
             ticket,
             arrival,
             place,
+            paced,
         }
     }
 
     /// Where it is.
     pub fn place(&self) -> &P {
         &self.place
+    }
+
+    /// The place has begun to answer, and well: while a backlog is released, one more may go in
+    /// there. Costs nothing at other times.
+    pub fn answers_well(&self) {
+        if self.paced {
+            let ticket = self.ticket;
+            self.gate.change(|state, wakes| state.widen(ticket, wakes));
+        }
     }
 
     /// Frees the slot and waits for another, ahead of everyone who came later than this request

@@ -20,6 +20,10 @@
 //! Choice of place (spec/activator.md §3.4): without a limit the less busy of two at random; up
 //! to 3 slots the first with room (packs); from 4 on round robin.
 //!
+//! Release of a backlog to places without a limit: in windows that grow by one with each good
+//! answer (so they double with each round of answers), and double from time to time whether there
+//! are answers or not. As soon as nobody waits there is no window.
+//!
 //! Unlike the original (spec/activator.md §3.2, §3.6): the line is first in, first out; requests
 //! that still run in a place which has left do not take room from the places that stay; and the
 //! limit of the line counts those that wait, not the ones inside.
@@ -34,6 +38,7 @@ mod state;
 mod tests;
 
 use std::future;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
@@ -76,6 +81,13 @@ impl<P: Clone + PartialEq + Send + 'static> Gate<P> {
             limits,
             state: Mutex::new(State::new(slots, seed)),
         })
+    }
+
+    /// From now on a new place without a limit gets at most `window` of those who have waited for
+    /// it to come, then more: see [`Slot::answers_well`] and [`Gate::double`]. Without this, all
+    /// at once.
+    pub fn pace(&self, window: NonZeroUsize) {
+        self.lock().pace(window);
     }
 
     /// Replaces the places by `places`, each named once, in the order of preference.
@@ -123,6 +135,17 @@ impl<P: Clone + PartialEq + Send + 'static> Gate<P> {
     /// Whether another place than `place` is there and not set aside, with room or without.
     pub fn has_another(&self, place: &P) -> bool {
         self.lock().has_another(place)
+    }
+
+    /// Whether a backlog is being released in windows ([`Gate::pace`]).
+    pub fn is_paced(&self) -> bool {
+        self.lock().is_paced()
+    }
+
+    /// Lets twice as many into each place that has a window: for answers that take their time.
+    /// Says whether there is any window left: they end with the line.
+    pub fn double(&self) -> bool {
+        self.change(State::double)
     }
 
     /// Requests in the line.

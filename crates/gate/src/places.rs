@@ -27,6 +27,8 @@ pub(crate) struct Places<P> {
     /// Where the next turn starts.
     cursor: usize,
     chance: Chance,
+    /// Whether any place may have a window.
+    paced: bool,
 }
 
 struct Room<P> {
@@ -37,6 +39,8 @@ struct Room<P> {
     inside: usize,
     aside: bool,
     position: usize,
+    /// The most that may be inside while a backlog is released without a limit of its own.
+    window: Option<usize>,
 }
 
 impl<P> Places<P> {
@@ -49,6 +53,69 @@ impl<P> Places<P> {
             open: Positions::default(),
             cursor: 0,
             chance: Chance::new(seed),
+            paced: false,
+        }
+    }
+
+    pub(crate) fn have_limit(&self) -> bool {
+        self.slots != Slots::Unlimited
+    }
+
+    fn has_room(&self, room: &Room<P>) -> bool {
+        self.slots.has_room(room.inside) && room.window.is_none_or(|most| room.inside < most)
+    }
+
+    /// Whether a backlog is being released in windows.
+    pub(crate) fn is_paced(&self) -> bool {
+        self.paced
+    }
+
+    /// Whether the place of a ticket has a window.
+    pub(crate) fn has_window(&self, ticket: Ticket) -> bool {
+        self.rooms[ticket.room as usize].window.is_some()
+    }
+
+    /// One more may be inside the place of `ticket`, if it is still there.
+    pub(crate) fn widen(&mut self, ticket: Ticket) {
+        let room = &mut self.rooms[ticket.room as usize];
+        if room.life == ticket.life
+            && let Some(most) = &mut room.window
+        {
+            *most += 1;
+            self.refresh(ticket.room);
+        }
+    }
+
+    /// Twice as many may be inside every place that has a window.
+    pub(crate) fn double(&mut self) {
+        self.each_window(|most| Some(most.saturating_mul(2)));
+    }
+
+    /// No window any more.
+    pub(crate) fn end_pace(&mut self) {
+        self.each_window(|_| None);
+        self.paced = false;
+    }
+
+    fn each_window(&mut self, change: impl Fn(usize) -> Option<usize>) {
+        for position in 0..self.order.len() {
+            let index = self.order[position];
+            let room = &mut self.rooms[index as usize];
+            if let Some(most) = room.window {
+                room.window = change(most);
+                self.refresh(index);
+            }
+        }
+    }
+
+    /// Has a place that is still there chosen if there is room in it, and else not.
+    fn refresh(&mut self, index: u32) {
+        let room = &self.rooms[index as usize];
+        let (position, open) = (room.position, !room.aside && self.has_room(room));
+        if open {
+            self.open.insert(position);
+        } else {
+            self.open.remove(position);
         }
     }
 
@@ -76,13 +143,11 @@ impl<P> Places<P> {
         let index = self.order[position];
         let room = &mut self.rooms[index as usize];
         room.inside += 1;
-        if !self.slots.has_room(room.inside) {
+        let life = room.life;
+        if !self.has_room(&self.rooms[index as usize]) {
             self.open.remove(position);
         }
-        Some(Ticket {
-            room: index,
-            life: room.life,
-        })
+        Some(Ticket { room: index, life })
     }
 
     /// Leaves the place of `ticket`, if it is still there.
@@ -92,9 +157,7 @@ impl<P> Places<P> {
             return;
         }
         room.inside -= 1;
-        if !room.aside {
-            self.open.insert(room.position);
-        }
+        self.refresh(ticket.room);
     }
 
     /// Whether there is any.
@@ -129,9 +192,10 @@ impl<P> Places<P> {
 }
 
 impl<P: Clone + PartialEq> Places<P> {
-    /// Replaces the places; those that stay keep their room.
-    pub(crate) fn set(&mut self, places: &[P]) {
+    /// Replaces the places; those that stay keep their room. New ones get this window.
+    pub(crate) fn set(&mut self, places: &[P], window: Option<usize>) {
         let stays = self.find_all(places);
+        self.paced |= window.is_some();
         let mut leaves = vec![true; self.order.len()];
         for position in stays.iter().flatten() {
             leaves[*position] = false;
@@ -147,16 +211,15 @@ impl<P: Clone + PartialEq> Places<P> {
             .zip(places)
             .map(|(stays, place)| match stays {
                 Some(position) => old[position],
-                None => self.new_room(place.clone()),
+                None => self.new_room(place.clone(), window),
             })
             .collect();
         self.open = Positions::of(self.order.len());
         for (position, &room) in self.order.iter().enumerate() {
-            let room = &mut self.rooms[room as usize];
-            room.position = position;
-            if !room.aside && self.slots.has_room(room.inside) {
-                self.open.insert(position);
-            }
+            self.rooms[room as usize].position = position;
+        }
+        for position in 0..self.order.len() {
+            self.refresh(self.order[position]);
         }
     }
 
@@ -178,13 +241,14 @@ impl<P: Clone + PartialEq> Places<P> {
             .collect()
     }
 
-    fn new_room(&mut self, place: P) -> u32 {
+    fn new_room(&mut self, place: P, window: Option<usize>) -> u32 {
         let new = |life| Room {
             place,
             life,
             inside: 0,
             aside: false,
             position: 0,
+            window,
         };
         match self.vacant.pop() {
             Some(room) => {
@@ -202,14 +266,10 @@ impl<P: Clone + PartialEq> Places<P> {
     /// Sets a place aside or brings it back.
     pub(crate) fn set_aside(&mut self, place: &P, aside: bool) {
         for position in 0..self.order.len() {
-            let room = &mut self.rooms[self.order[position] as usize];
-            if room.place == *place {
-                room.aside = aside;
-                if !aside && self.slots.has_room(room.inside) {
-                    self.open.insert(position);
-                } else {
-                    self.open.remove(position);
-                }
+            let index = self.order[position];
+            if self.at(position).place == *place {
+                self.rooms[index as usize].aside = aside;
+                self.refresh(index);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What the lock guards: the places, the line, and the rule that joins them.
 
+use std::num::NonZeroUsize;
 use std::task::Waker;
 
 use penstock_types::Slots;
@@ -13,6 +14,8 @@ pub(crate) struct State<P> {
     line: Line,
     /// Inside, in whatever place, also in those that have left.
     in_flight: usize,
+    /// The window of a new place without a limit, when others wait for it.
+    window: Option<usize>,
     /// Nobody is let in any more.
     closed: bool,
     /// Number of the next arrival.
@@ -26,6 +29,8 @@ pub(crate) struct Granted<P> {
     pub(crate) arrival: u64,
     pub(crate) ticket: Ticket,
     pub(crate) place: P,
+    /// It is one of a window.
+    pub(crate) paced: bool,
 }
 
 /// How an arriving request was received.
@@ -41,10 +46,16 @@ impl<P> State<P> {
             places: Places::new(slots, seed),
             line: Line::new(),
             in_flight: 0,
+            window: None,
             closed: false,
             arrivals: 0,
             watchers: Vec::new(),
         }
+    }
+
+    /// Has backlogs released in windows, which means nothing where there is a limit.
+    pub(crate) fn pace(&mut self, window: NonZeroUsize) {
+        self.window = (!self.places.have_limit()).then_some(window.get());
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -112,8 +123,28 @@ impl<P> State<P> {
         }
     }
 
+    /// One more may be inside the place of `ticket`.
+    pub(crate) fn widen(&mut self, ticket: Ticket, wakes: &mut Wakes) {
+        self.places.widen(ticket);
+        self.let_in(wakes);
+    }
+
+    /// Twice as many may be inside each place that has a window; whether any has one after that.
+    pub(crate) fn double(&mut self, wakes: &mut Wakes) -> bool {
+        self.places.double();
+        self.let_in(wakes);
+        self.places.is_paced()
+    }
+
+    pub(crate) fn is_paced(&self) -> bool {
+        self.places.is_paced()
+    }
+
     /// The length of the line has changed.
     fn notice(&mut self, wakes: &mut Wakes) {
+        if self.line.waiting() == 0 && self.places.is_paced() {
+            self.places.end_pace();
+        }
         for watcher in self.watchers.drain(..) {
             wakes.add(Some(watcher));
         }
@@ -192,7 +223,7 @@ impl<P: Clone + PartialEq> State<P> {
     /// Takes all places away, and lets everybody in the line go.
     pub(crate) fn close(&mut self, wakes: &mut Wakes) {
         self.closed = true;
-        self.places.set(&[]);
+        self.places.set(&[], None);
         self.recall(wakes);
         if self.line.waiting() > 0 {
             self.line.refuse_all(|waker| wakes.add(Some(waker)));
@@ -204,7 +235,8 @@ impl<P: Clone + PartialEq> State<P> {
         if self.closed {
             return;
         }
-        self.places.set(places);
+        let backlog = self.line.waiting() > 0;
+        self.places.set(places, self.window.filter(|_| backlog));
         self.recall(wakes);
         self.let_in(wakes);
     }
@@ -243,6 +275,7 @@ impl<P: Clone + PartialEq> State<P> {
             arrival,
             ticket,
             place: self.places.place(ticket),
+            paced: self.places.has_window(ticket),
         }
     }
 }

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use penstock_autoscaler::PolicyKind;
 use penstock_runtime::log;
 
+use crate::simulate::SimulateArgs;
 use crate::up::Rule;
 
 /// Holds requests for workloads that are not running, starts them, and scales them to what waits
@@ -24,6 +25,11 @@ pub(crate) enum Command {
     /// Runs Knative manifests on this machine: each pod is a child process, and nothing runs
     /// before somebody asks for it
     Up(Box<UpArgs>),
+    /// Replays traffic against a service, in virtual time, with the autoscaler's own decisions:
+    /// who waits how long, and what it costs
+    Simulate(Box<SimulateArgs>),
+    /// Asks a running `penstock up` why a service has so many pods, and what would change it
+    Explain(ExplainArgs),
     /// Serves one of the built-in samples on $PORT
     Sample(SampleArgs),
     /// Ends what a killed `penstock up` left behind
@@ -40,7 +46,7 @@ pub(crate) struct UpArgs {
     /// Address of the gateway, where requests come in
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = addr)]
     pub(crate) listen: SocketAddr,
-    /// Address of /metrics, /healthz, /readyz and /state
+    /// Address of /metrics, /healthz, /readyz, /state and /explain
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090", value_parser = addr)]
     pub(crate) admin: SocketAddr,
     /// Domain of the hosts: NAME.NAMESPACE.DOMAIN
@@ -104,6 +110,16 @@ impl From<LogShape> for log::Format {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// A service or a revision: NAME, or NAMESPACE/NAME
+    #[arg(value_name = "NAME", value_parser = explained)]
+    pub(crate) name: String,
+    /// Address of /metrics, /healthz, /readyz, /state and /explain of the `penstock up` to ask
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090", value_parser = addr)]
+    pub(crate) admin: SocketAddr,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct SampleArgs {
     /// Which one
     #[arg(value_parser = ["hello", "autoscale"])]
@@ -122,6 +138,19 @@ fn addr(text: &str) -> Result<SocketAddr, String> {
     local
         .or_else(|| text.parse().ok())
         .ok_or_else(|| "it must be an IP address and a port, such as 127.0.0.1:8080".to_owned())
+}
+
+/// `NAME` in the namespace `default`, or `NAMESPACE/NAME`.
+fn explained(text: &str) -> Result<String, String> {
+    let name = |part: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+        !part.is_empty() && part.bytes().all(plain)
+    };
+    match text.split_once('/') {
+        None if name(text) => Ok(format!("default/{text}")),
+        Some((namespace, rest)) if name(namespace) && name(rest) => Ok(text.to_owned()),
+        _ => Err("it must be NAME or NAMESPACE/NAME".to_owned()),
+    }
 }
 
 /// A DNS name, made lower case.

@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod explain;
 mod sample;
+mod simulate;
 mod up;
 
 use std::fmt::Display;
@@ -18,7 +20,8 @@ use penstock_cluster_local::reaper;
 use penstock_runtime::log;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use cli::{Cli, Command, SampleArgs, UpArgs};
+use cli::{Cli, Command, ExplainArgs, SampleArgs, UpArgs};
+use simulate::SimulateArgs;
 
 /// Status of a command that was asked for something it cannot take; nothing was started then.
 const WRONG_INPUT: u8 = 2;
@@ -44,6 +47,8 @@ const PASSED_ON: [&str; 13] = [
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Up(args) => up(*args),
+        Command::Simulate(args) => run_simulate(&args),
+        Command::Explain(args) => run_explain(&args),
         Command::Sample(args) => run_sample(&args),
         Command::Reaper => run_reaper(),
     }
@@ -109,6 +114,31 @@ fn run_sample(args: &SampleArgs) -> ExitCode {
             say(&format!(
                 "the sample {name} cannot serve on port {port}: {error}"
             ));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_simulate(args: &SimulateArgs) -> ExitCode {
+    match simulate::run(args, &mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(simulate::Error::Input(sentences)) => wrong(sentences),
+        Err(simulate::Error::Output(sentence)) => {
+            say(&sentence);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_explain(args: &ExplainArgs) -> ExitCode {
+    match explain::ask(args.admin, &args.name) {
+        Ok(text) => match io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(explain::Error::Unknown(sentence)) => wrong([sentence]),
+        Err(error) => {
+            say(&error);
             ExitCode::FAILURE
         }
     }

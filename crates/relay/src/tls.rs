@@ -25,7 +25,7 @@ use rustls::crypto::{CryptoProvider, ring};
 pub use certificates::{CertificateError, Certificates, Pair};
 pub use choices::{BadChoice, Choices, Written};
 pub use client_auth::ClientAuth;
-pub use server::{Handshake, HandshakeError, Server, ServerError, Stream, speaks_http2};
+pub use server::{Agreed, Handshake, HandshakeError, Server, ServerError, Stream};
 
 /// The algorithms that TLS is made of here. Handed over each time, so that no process-wide default
 /// is touched.

@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -22,7 +22,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -89,6 +89,7 @@ impl Page {
 #[derive(Clone, Default)]
 pub struct Routes {
     by_path: BTreeMap<&'static str, Route>,
+    below: BTreeMap<&'static str, Arc<Below>>,
 }
 
 #[derive(Clone)]
@@ -96,6 +97,8 @@ struct Route {
     any_method: bool,
     answer: Arc<Answer>,
 }
+
+type Below = dyn Fn(&str) -> Page + Send + Sync;
 
 type Answer = dyn Fn() -> Pin<Box<dyn Future<Output = Page> + Send>> + Send + Sync;
 
@@ -130,6 +133,18 @@ impl Routes {
         self.with(path, false, Arc::new(answer))
     }
 
+    /// Answers GET and HEAD of every path below `prefix` (which ends with a slash) that is no page
+    /// of its own. `answer` gets what follows the prefix, as it was sent, and must not block.
+    #[must_use]
+    pub fn below(
+        mut self,
+        prefix: &'static str,
+        answer: impl Fn(&str) -> Page + Send + Sync + 'static,
+    ) -> Self {
+        self.below.insert(prefix, Arc::new(answer));
+        self
+    }
+
     /// Answers any method of `path`, once `answer` is there: it may wait for an event.
     #[must_use]
     pub fn any<F>(self, path: &'static str, answer: impl Fn() -> F + Send + Sync + 'static) -> Self
@@ -147,7 +162,15 @@ impl Routes {
 
     async fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         let Some(route) = self.by_path.get(path) else {
-            let paths: Vec<&str> = self.by_path.keys().copied().collect();
+            let may_read = method == Method::GET || method == Method::HEAD;
+            let mut below = self.below.iter();
+            let found =
+                below.find_map(|(prefix, answer)| Some((answer, path.strip_prefix(prefix)?)));
+            if let Some((answer, rest)) = found.filter(|_| may_read) {
+                return respond(answer(rest));
+            }
+            let paths = self.by_path.keys().chain(self.below.keys());
+            let paths: Vec<&str> = paths.copied().collect();
             let text = format!("nothing here; there is {}\n", paths.join(", "));
             return respond(Page::text(StatusCode::NOT_FOUND, text));
         };
@@ -189,12 +212,22 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
+/// What is spoken on a connection.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<C: AsyncRead + AsyncWrite + Send + Unpin> Connection for C {}
+
+/// A connection that is being made fit to be served; `None` if it is not to be.
+pub type Wrapping = Pin<Box<dyn Future<Output = Option<Box<dyn Connection>>> + Send>>;
+
+type Wrap = Arc<dyn Fn(TcpStream, Duration) -> Wrapping + Send + Sync>;
+
 /// A listener that is bound, and not yet served.
-#[derive(Debug)]
 pub struct Admin {
     listener: TcpListener,
     addr: SocketAddr,
     head_timeout: Duration,
+    wrap: Option<Wrap>,
 }
 
 impl Admin {
@@ -211,6 +244,7 @@ impl Admin {
             listener,
             addr,
             head_timeout: HEAD_TIMEOUT,
+            wrap: None,
         })
     }
 
@@ -225,6 +259,7 @@ impl Admin {
             listener: TcpListener::from_std(listener)?,
             addr,
             head_timeout: HEAD_TIMEOUT,
+            wrap: None,
         })
     }
 
@@ -233,6 +268,19 @@ impl Admin {
     pub fn head_timeout(self, head_timeout: Duration) -> Self {
         Self {
             head_timeout,
+            ..self
+        }
+    }
+
+    /// Lets `wrap` have each connection first, to speak TLS on it, say. It gets the limit for a
+    /// head as its own.
+    #[must_use]
+    pub fn wrapped(
+        self,
+        wrap: impl Fn(TcpStream, Duration) -> Wrapping + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            wrap: Some(Arc::new(wrap)),
             ..self
         }
     }
@@ -258,8 +306,17 @@ impl Admin {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let serving =
-                        serve(stream, self.head_timeout, Arc::clone(&routes), stop.clone());
+                    let limit = self.head_timeout;
+                    let (routes, stop) = (Arc::clone(&routes), stop.clone());
+                    let wrapping = self.wrap.clone();
+                    let serving = async move {
+                        let Some(wrap) = wrapping else {
+                            return serve(stream, limit, routes, stop).await;
+                        };
+                        if let Some(stream) = wrap(stream, limit).await {
+                            serve(stream, limit, routes, stop).await;
+                        }
+                    };
                     let cut = cut.clone();
                     connections.spawn(async move {
                         cut.run_until_cancelled(serving).await;
@@ -282,6 +339,14 @@ impl Admin {
             cut.cancel();
             connections.wait().await;
         }
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin")
+            .field("addr", &self.addr)
+            .finish_non_exhaustive()
     }
 }
 

@@ -22,14 +22,15 @@
 //!
 //! **Up**, at once: to the need, if something waits and the need is above the pods wanted, or
 //! if it is [`BAND`] above them. For [`COMPLETE`] after such a raise the band is only [`DRIFT`]: the
-//! second that showed a step was not all after it. A line that goes on growing within [`TOGETHER`] of
-//! a raise has to be worth [`WORTH_A_CALL`] times the pods for another one: a line in front of pods
-//! that are still starting grows with every request. A load that stays inside the band is followed once per stable
-//! window, from the mean of that window, if it is [`DRIFT`] above the pods.
+//! second that showed a step was not all after it. A line that goes on growing within
+//! [`TOGETHER`] of a raise has to be worth [`WORTH_A_CALL`] times the pods for another one: a line in
+//! front of pods that are still starting grows with every request. A load that stays inside the
+//! band is followed once per stable window, from the mean of that window, if it is [`DRIFT`] above
+//! the pods.
 //!
-//! **Down**: to the highest of the need now, the needs of the last [`HOLD`] (a quarter of the stable
-//! window if that is shorter, the scale-down delay if that is longer) and the mean of the stable
-//! window. A step takes away at most what `max-scale-down-rate` allows, and steps are a
+//! **Down**: to the highest of the need and the load now, the needs of the last [`HOLD`] (a quarter
+//! of the stable window if that is shorter, the scale-down delay if that is longer) and the mean of
+//! the stable window. A step takes away at most what `max-scale-down-rate` allows, and steps are a
 //! [`PACE`]th of the window apart: a peak decays instead of being held for a whole window.
 //! **Zero**: only when no demand was seen for a whole stable window, and the retention after it.
 //!
@@ -38,10 +39,14 @@
 //! ([`Decider::absent`]). Silence after a report of load leaves the pods as they are. A
 //! restart begins with the pods that are wanted already, as if they had just been scaled up.
 //!
+//! **Path**: the activator enters it when the excess burst capacity falls below zero, and leaves it
+//! after a [`HOLD`] in which a [`BAND`] of the pods' capacity was free besides: at the boundary it
+//! stays where it is ([`Decider::excess_burst_capacity`]).
+//!
 //! **What prevents flapping** at a steady load L with noise: up needs more than [`BAND`] above the
-//! pods; a step down of less than [`BAND`] needs a whole stable window without any change, and a
-//! larger one needs a [`HOLD`] in which *no second* needed the pods. Noise below [`BAND`]
-//! moves nothing in between, so there is at most one change per stable window.
+//! pods; a step down of less than [`BAND`] needs a whole stable window, and [`SMALL_CHANGE`],
+//! without any change, and a larger one needs a [`HOLD`] in which *no second* needed the pods. Noise
+//! below [`BAND`] moves nothing in between, so there is at most one change per stable window.
 //!
 //! | Constant | Value | Why |
 //! |---|---|---|
@@ -49,9 +54,10 @@
 //! | [`DRIFT`] | 2% | the mean of a window of 60 noisy seconds is good to about 1% |
 //! | [`COMPLETE`] | 3 s | the first second after a step is a mixed one; two more may come late |
 //! | [`TOGETHER`] | 1 s | by then the next report is there, and tells of all that came meanwhile |
-//! | [`WORTH_A_CALL`] | x1.5 | a line of any length is followed in few calls; halving their number again doubles the wait |
+//! | [`WORTH_A_CALL`] | x1.5 | a line of any length is followed in few calls, and no request waits much longer for it |
 //! | [`BELIEVED`] | x2 | the largest step that has to be followed from one full second |
 //! | [`HOLD`] | 15 s | longer than a pod takes to start, and than the gaps of a load that would pay for new starts after each |
+//! | [`SMALL_CHANGE`] | 60 s | what it saves is less than a tenth; a short window is no wish to flap |
 //! | [`PACE`] | 1/10 | 6 s of 60: a peak halves (rate 2) in each, and is gone long before a whole window is over |
 //! | [`SILENCE`] | 3 s | reports come each second: two may be lost |
 //!
@@ -60,6 +66,7 @@
 //! the path whenever this policy decides on the last pod.
 
 mod history;
+mod path;
 mod why;
 
 use std::time::Duration;
@@ -68,6 +75,7 @@ use penstock_types::Slots;
 
 use crate::spec::{Metric, Spec};
 use history::{Peak, Seconds};
+use path::Path;
 
 pub use why::{Clip, Decision, Mode};
 
@@ -85,6 +93,8 @@ pub const WORTH_A_CALL: f64 = 1.5;
 pub const BELIEVED: f64 = 2.0;
 /// Time for which a need keeps its pods, if a quarter of the stable window is not shorter.
 pub const HOLD: Duration = Duration::from_secs(15);
+/// Time without any change before pods go of which there are less than [`BAND`] too many.
+pub const SMALL_CHANGE: Duration = Duration::from_secs(60);
 /// Divisor of the stable window: time between two steps down.
 pub const PACE: u32 = 10;
 /// Time without a word after which the newest report is no longer taken for the present.
@@ -143,6 +153,7 @@ pub struct Decider {
     idle: Option<Duration>,
     seconds: Seconds,
     peak: Peak,
+    path: Path,
 }
 
 impl Decider {
@@ -164,6 +175,7 @@ impl Decider {
             idle: None,
             seconds: Seconds::default(),
             peak: Peak::default(),
+            path: Path::new(&spec),
             spec,
             slots,
         }
@@ -258,6 +270,12 @@ impl Decider {
         self.load.average.unwrap_or(now)
     }
 
+    /// Excess burst capacity as of the last decision, in units of the metric. While it is below zero
+    /// the activator is in the path; it does not cross zero to and fro.
+    pub fn excess_burst_capacity(&self) -> i32 {
+        self.path.excess()
+    }
+
     /// Load that a waiting request is measured against, per pod.
     fn full(&self) -> f64 {
         match (self.slots, self.spec.metric) {
@@ -290,6 +308,7 @@ impl Decider {
     pub fn decide(&mut self, ready: u32, now: Duration) -> Decision {
         let reachable = self.spec.is_reachable();
         self.forget(now);
+        self.path.watch(&self.spec, self.newest(), ready, now);
         self.initialized |= ready >= self.spec.initial_scale.max(self.spec.min_scale)
             || now.saturating_sub(self.born) > self.spec.progress_deadline + DEADLINE_SLACK;
 
@@ -370,7 +389,9 @@ impl Decider {
         }
 
         let peak = self.peak.highest();
-        let low = up(need.max(peak).max(stable / target));
+        // Also what is not believed to stay is there now.
+        let last = self.load.average.unwrap_or(0.0);
+        let low = up(need.max(peak).max(stable.max(last) / target));
         let over = self
             .idle
             .is_some_and(|idle| now.saturating_sub(idle) >= window + self.spec.retention);
@@ -378,7 +399,7 @@ impl Decider {
         let settled = unchanged >= (window / PACE).max(TICK)
             && (f64::from(low) <= pods * (1.0 - BAND)
                 && now.saturating_sub(self.raised) >= HOLD.min(window / 4)
-                || unchanged >= window);
+                || unchanged >= window.max(SMALL_CHANGE));
         if low >= self.pods || !settled {
             return stay(Mode::Stable, stable);
         }

@@ -27,7 +27,8 @@ fn with(changed: &[(&str, Option<&str>)]) -> Result<Setup, BadVars> {
             None => vars.remove(name),
         };
     }
-    read(|name| vars.get(name).map(|value| (*value).to_owned()))
+    let get = |name: &str| vars.get(name).map(|value| (*value).to_owned());
+    read(get, |_| false)
 }
 
 fn set(changed: &[(&str, &str)]) -> Setup {
@@ -408,14 +409,14 @@ fn every_variable_of_our_own_is_listed() {
     let asked = std::cell::RefCell::new(BTreeSet::new());
     let vars: BTreeMap<&str, &str> = REQUIRED.into();
     let metrics = r#"{"requestMetrics":{"protocol":"prometheus"}}"#;
-    read(|name| {
+    let get = |name: &str| {
         asked.borrow_mut().insert(name.to_owned());
         match name {
             "OBSERVABILITY_CONFIG" => Some(metrics.to_owned()),
             name => vars.get(name).map(|value| (*value).to_owned()),
         }
-    })
-    .unwrap();
+    };
+    read(get, |_| false).unwrap();
     let asked = asked.into_inner().into_iter();
     let own: BTreeSet<_> = asked.filter(|name| name.starts_with("PENSTOCK_")).collect();
     assert_eq!(own, OWN.map(|(name, _, _)| name.to_owned()).into());

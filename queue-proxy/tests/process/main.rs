@@ -9,4 +9,6 @@
 mod drain;
 mod environment;
 mod listeners;
+mod request_log;
+mod tls;
 mod world;

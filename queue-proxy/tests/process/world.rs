@@ -9,7 +9,7 @@ use penstock_testkit::client::{Answer, Client, empty};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
 /// A time that passes soon, and within which a request gets through.
 pub(crate) const QUIET: Duration = Duration::from_millis(600);
@@ -123,6 +123,11 @@ impl Program {
         let told: SocketAddr = self.serving[what].as_str().unwrap().parse().unwrap();
         assert!(told.ip().is_unspecified(), "{told}");
         (Ipv4Addr::LOCALHOST, told.port()).into()
+    }
+
+    /// Its standard output, once.
+    pub(crate) fn output(&mut self) -> ChildStdout {
+        self.child.stdout.take().unwrap()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -45,6 +45,16 @@ pub(crate) struct Why {
     reason: Option<Reason>,
 }
 
+impl Why {
+    pub(super) fn held_by(&self) -> Option<String> {
+        let held = self.decision.as_ref().and_then(|decision| decision.held);
+        match self.reason {
+            Some(reason) => Some(reason.to_string()),
+            None => held.map(|held| held.to_string()),
+        }
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.decision {

@@ -108,7 +108,7 @@ impl Forwards {
                 since: Instant::now(),
             };
             let way = self.to.get(bucket);
-            if !way.is_some_and(|to| to.try_send(waiting).is_ok())
+            if way.is_none_or(|to| to.try_send(waiting).is_err())
                 && let Some(others) = self.full.may_say()
             {
                 tracing::warn!(bucket, others, "statistics of a bucket were dropped");

@@ -114,6 +114,7 @@ async fn the_state_keeps_the_last_decisions_with_their_reasons() {
     let cluster = ScriptedCluster::new([revision("hello-00001").concurrency(1).build()]);
     let bench = Bench::start(&cluster, from_zero(), PolicyKind::Demand).await;
     for waiting in 1..=20 {
+        bench.wait(1).await;
         bench.send(vec![report(&hello(), 0.0, waiting, 0)]).await;
         bench.settle().await;
     }
@@ -125,6 +126,13 @@ async fn the_state_keeps_the_last_decisions_with_their_reasons() {
     assert_eq!((last.from, last.to), (19, 20));
     assert_eq!(last.why, "20 waiting + 0 in flight, 1 a pod");
     assert!(last.unix_seconds > 1_700_000_000, "{}", last.unix_seconds);
+    assert_eq!((last.mode, last.inputs.figure), ("burst", 20.0));
+    let text = state.explain();
+    assert!(
+        text.contains("why 20: 20 waiting + 0 in flight, 1 a pod"),
+        "{text}"
+    );
+    assert!(text.contains("19 -> 20"), "{text}");
     let json = serde_json::to_value(&state).unwrap();
     assert_eq!(json["revision"], "default/hello-00001");
     assert_eq!(json["decisions"][0]["to"], 5);

@@ -69,17 +69,7 @@ impl Stage {
         host: &str,
         extended: bool,
     ) -> Result<Activator, Error> {
-        let stream = TcpStream::connect(self.addr).await.unwrap();
-        let mut request = format!("ws://{}/", self.addr).into_client_request()?;
-        let headers = request.headers_mut();
-        headers.insert(HOST, HeaderValue::from_str(host).unwrap());
-        if extended {
-            let version = HeaderValue::from_static(DEMAND_EXTENSION_VERSION);
-            headers.insert(DEMAND_EXTENSION, version);
-        }
-        let (socket, answer) = client_async(request, stream).await?;
-        let extended = answer.headers().contains_key(DEMAND_EXTENSION);
-        Ok(Activator { socket, extended })
+        connect(self.addr, host, extended).await
     }
 
     /// Ends everything.
@@ -88,6 +78,25 @@ impl Stage {
         self.serving.ended().await;
         self.running.await.unwrap();
     }
+}
+
+/// Connects to the server at `addr`, by the name of `host`.
+pub(crate) async fn connect(
+    addr: SocketAddr,
+    host: &str,
+    extended: bool,
+) -> Result<Activator, Error> {
+    let stream = TcpStream::connect(addr).await.unwrap();
+    let mut request = format!("ws://{addr}/").into_client_request()?;
+    let headers = request.headers_mut();
+    headers.insert(HOST, HeaderValue::from_str(host).unwrap());
+    if extended {
+        let version = HeaderValue::from_static(DEMAND_EXTENSION_VERSION);
+        headers.insert(DEMAND_EXTENSION, version);
+    }
+    let (socket, answer) = client_async(request, stream).await?;
+    let extended = answer.headers().contains_key(DEMAND_EXTENSION);
+    Ok(Activator { socket, extended })
 }
 
 /// A server that listens and does not serve yet.

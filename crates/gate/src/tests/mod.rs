@@ -1,7 +1,7 @@
 //! Behaviour of the whole gate.
 //!
 //! `cases.rs`: the numbered cases of the contract; `beyond.rs`: what we promise beyond them;
-//! `model.rs`: random operations against a naive model; `stress.rs`: many threads.
+//! `model.rs`: random operations against a naive model; `paced.rs`: backlogs in windows; `stress.rs`: many threads.
 //!
 //! A case's name carries its number: `a` is spec/activator.md §11, `q` is spec/queue-proxy.md §11.
 //! Cases without a test here:
@@ -18,6 +18,7 @@
 mod beyond;
 mod cases;
 mod model;
+mod paced;
 mod stress;
 
 use std::num::NonZeroU32;

@@ -67,6 +67,23 @@ impl Input {
     ///
     /// One sentence for each mistake in each file.
     pub(crate) fn read(&mut self) -> Result<Wanted, Vec<String>> {
+        self.read_and(Self::unknown_images)
+    }
+
+    /// As [`Input::read`], for whoever does not run the images and need not know them.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn read_only(&mut self) -> Result<Wanted, Vec<String>> {
+        self.read_and(|_, _| Vec::new())
+    }
+
+    /// Reads everything; `check_too` finds what else is wrong with the manifests of one or all files.
+    fn read_and(
+        &mut self,
+        check_too: impl Fn(&Self, &Manifests) -> Vec<String>,
+    ) -> Result<Wanted, Vec<String>> {
         let mut mistakes = Vec::new();
         let config = match &mut self.config {
             Some(named) => read_config(named).unwrap_or_else(|mut wrong| {
@@ -92,7 +109,7 @@ impl Input {
         if !sources.is_empty() {
             match penstock_serving::read(&sources, check) {
                 Ok(all) => {
-                    mistakes.extend(self.unknown_images(&all));
+                    mistakes.extend(check_too(self, &all));
                     manifests = all;
                 }
                 Err(refused) => {
@@ -105,7 +122,7 @@ impl Input {
                     let alone = sources.iter();
                     let alone = alone.map(|source| penstock_serving::read(&[*source], check));
                     for one in alone.flatten() {
-                        mistakes.extend(self.unknown_images(&one));
+                        mistakes.extend(check_too(self, &one));
                     }
                 }
             }
@@ -184,7 +201,7 @@ fn read(from: impl io::Read) -> io::Result<String> {
     Ok(text)
 }
 
-fn reason(error: &io::Error) -> String {
+pub(crate) fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
         io::ErrorKind::PermissionDenied => "it may not be read".to_owned(),

@@ -23,10 +23,10 @@ mod control;
 mod desired;
 mod files;
 #[cfg(test)]
-mod folder;
+pub(crate) mod folder;
 mod greeting;
-mod images;
-mod input;
+pub(crate) mod images;
+pub(crate) mod input;
 mod pages;
 mod sidecars;
 mod state;
@@ -252,7 +252,10 @@ fn start(
         activator: activator.handle(),
         autoscaler: autoscaler.handle(),
     };
-    let pages = Routes::standard(gather, is_ready).page("/state", move || sources.page());
+    let explaining = sources.clone();
+    let pages = Routes::standard(gather, is_ready)
+        .page("/state", move || sources.page())
+        .below("/explain/", move |rest| explaining.explain(rest));
     let greeting = greeting(&control.hosts().borrow(), addr, admin.addr());
     let pages = Pages::start(admin, pages, aside).map_err(failed("start a thread"))?;
     terminal.say(greeting);

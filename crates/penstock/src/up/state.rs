@@ -1,8 +1,10 @@
-//! `GET /state`: services, revisions, pods, lines and decisions, as JSON.
+//! `GET /state`: services, revisions, pods, lines and decisions, as JSON. `GET
+//! /explain/NAMESPACE/NAME`: why a revision, or each one of a service, has so many pods, in words.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use http::StatusCode;
 use penstock_activator::RevisionLoad;
 use penstock_autoscaler::Decided;
 use penstock_cluster::{Phase, Reachability, Revision, Snapshot};
@@ -34,6 +36,39 @@ impl Sources {
         let mut body = serde_json::to_vec_pretty(&state).unwrap_or_default();
         body.push(b'\n');
         Page::new(JSON, body)
+    }
+
+    /// Why the revision or the service `rest` (`NAMESPACE/NAME`) has as many pods as it has.
+    pub(crate) fn explain(&self, rest: &str) -> Page {
+        let snapshot = Arc::clone(&self.snapshot.borrow());
+        let asked = rest.split_once('/').unwrap_or(("default", rest));
+        let mut found: Vec<&RevisionId> = snapshot
+            .revisions
+            .values()
+            .filter(|revision| {
+                let name = revision.id.name() == asked.1 || *revision.service == *asked.1;
+                revision.id.namespace() == asked.0 && name
+            })
+            .map(|revision| &revision.id)
+            .collect();
+        found.sort_unstable();
+        if found.is_empty() {
+            let mut names: Vec<String> =
+                snapshot.revisions.keys().map(ToString::to_string).collect();
+            names.sort_unstable();
+            let text = format!(
+                "no revision or service {rest}; there is {}\n",
+                names.join(", ")
+            );
+            return Page::text(StatusCode::NOT_FOUND, text);
+        }
+        let each = found
+            .into_iter()
+            .map(|id| match self.autoscaler.revision(id) {
+                Some(state) => state.explain(),
+                None => format!("{id}: the autoscaler has not seen it yet\n"),
+            });
+        Page::text(StatusCode::OK, each.collect::<String>())
     }
 }
 

@@ -149,9 +149,33 @@ async fn refuse_plain(mut stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether HTTP/2 was agreed on.
-pub fn speaks_http2(stream: &Stream) -> bool {
-    stream.get_ref().1.alpn_protocol() == Some(b"h2")
+/// What was agreed on with a caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// The version as it is on the wire: 0x0304 is TLS 1.3.
+    pub version: u16,
+    /// The cipher suite as it is on the wire.
+    pub cipher_suite: u16,
+    /// The protocol, such as `h2`; empty if the caller named none.
+    pub protocol: String,
+    /// The host that the caller wants; empty if it did not say.
+    pub server_name: String,
+}
+
+impl Agreed {
+    /// What the handshake of `stream` came to.
+    pub fn on(stream: &Stream) -> Self {
+        let (_, session) = stream.get_ref();
+        let protocol = session.alpn_protocol().unwrap_or_default();
+        Self {
+            version: session.protocol_version().map_or(0, u16::from),
+            cipher_suite: session
+                .negotiated_cipher_suite()
+                .map_or(0, |suite| suite.suite().into()),
+            protocol: String::from_utf8_lossy(protocol).into_owned(),
+            server_name: session.server_name().unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 impl fmt::Debug for Server {

@@ -12,6 +12,7 @@ use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::*;
 use std::io;
@@ -107,9 +108,8 @@ impl<'a> Caller<'a> {
         }
     }
 
-    /// Connects, expects `name` there, and reads to the end; what was agreed on as protocol, and
-    /// what was read.
-    async fn call(&self, addr: SocketAddr, name: &str) -> io::Result<(Option<Vec<u8>>, String)> {
+    /// Connects, and expects `name` there.
+    async fn connect(&self, addr: SocketAddr, name: &str) -> io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.trusts.0.der().clone()).unwrap();
         let config = ClientConfig::builder_with_provider(provider())
@@ -132,7 +132,12 @@ impl<'a> Caller<'a> {
         let stream = TcpStream::connect(addr).await?;
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let connector = TlsConnector::from(Arc::new(config));
-        let mut stream = connector.connect(name, stream).await?;
+        connector.connect(name, stream).await
+    }
+
+    /// Connects, and reads to the end; what was agreed on as protocol, and what was read.
+    async fn call(&self, addr: SocketAddr, name: &str) -> io::Result<(Option<Vec<u8>>, String)> {
+        let mut stream = self.connect(addr, name).await?;
         let mut text = String::new();
         stream.read_to_string(&mut text).await?;
         let agreed = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
@@ -140,7 +145,7 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// Shakes hands with everybody, and says `hello`, or `hello 2` over HTTP/2.
+/// Shakes hands with everybody, and says what was agreed on.
 async fn serve(server: Server) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -148,8 +153,12 @@ async fn serve(server: Server) -> SocketAddr {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             if let Ok(mut stream) = server.accept(stream, AMPLE).await {
-                let two = if speaks_http2(&stream) { " 2" } else { "" };
-                let _ = stream.write_all(format!("hello{two}").as_bytes()).await;
+                let agreed = Agreed::on(&stream);
+                let said = format!(
+                    "{:x} {:?} {}",
+                    agreed.version, agreed.protocol, agreed.server_name
+                );
+                let _ = stream.write_all(said.as_bytes()).await;
                 let _ = stream.shutdown().await;
             }
         }
@@ -169,12 +178,12 @@ async fn case_134_a_certificate_that_was_replaced_is_shown_to_the_next_caller() 
     let certificates = Certificates::load(folder.put(&authority.certify("one"))).unwrap();
     let addr = serve(server(&certificates, Written::default(), &ClientAuth::None)).await;
     let caller = Caller::of(&authority);
-    assert_eq!(caller.call(addr, "one").await.unwrap().1, "hello");
+    assert_eq!(caller.call(addr, "one").await.unwrap().1, "304 \"\" one");
     assert!(!certificates.look().unwrap());
 
     folder.put(&authority.certify("two"));
     assert!(certificates.look().unwrap());
-    assert_eq!(caller.call(addr, "two").await.unwrap().1, "hello");
+    assert_eq!(caller.call(addr, "two").await.unwrap().1, "304 \"\" two");
     caller.call(addr, "one").await.unwrap_err();
 }
 
@@ -233,7 +242,7 @@ async fn what_is_wrong_in_new_files_changes_nothing_and_is_told_once() {
         assert!(certificates.look().is_err(), "{case}");
         assert!(!certificates.look().unwrap(), "{case}: told already");
         let (_, said) = Caller::of(&authority).call(addr, "one").await.unwrap();
-        assert_eq!(said, "hello", "{case}");
+        assert_eq!(said, "304 \"\" one", "{case}");
     }
     std::fs::remove_file(folder.pair().key).unwrap();
     assert!(certificates.look().is_err());
@@ -313,10 +322,10 @@ async fn the_protocol_is_agreed_on_with_the_certificate() {
     let certificates = Certificates::load(folder.put(&authority.certify("one"))).unwrap();
     let addr = serve(server(&certificates, Written::default(), &ClientAuth::None)).await;
     let table: [(&[&str], _, _); 4] = [
-        (&[], None, "hello"),
-        (&["http/1.1"], Some("http/1.1"), "hello"),
-        (&["http/1.1", "h2"], Some("h2"), "hello 2"),
-        (&["h2"], Some("h2"), "hello 2"),
+        (&[], None, "304 \"\" one"),
+        (&["http/1.1"], Some("http/1.1"), "304 \"http/1.1\" one"),
+        (&["http/1.1", "h2"], Some("h2"), "304 \"h2\" one"),
+        (&["h2"], Some("h2"), "304 \"h2\" one"),
     ];
     for (protocols, agreed, said) in table {
         let caller = Caller {

@@ -266,3 +266,54 @@ async fn a_connection_that_idles_for_five_seconds_is_closed() {
     serving.await.unwrap();
     assert_eq!(answered.elapsed(), HEAD_TIMEOUT);
 }
+
+#[tokio::test]
+async fn pages_below_a_prefix_get_what_follows_it() {
+    let routes = Routes::default()
+        .page("/explain/all", || Page::new(TEXT, "all"))
+        .below("/explain/", |rest| Page::new(TEXT, format!("<{rest}>")));
+    let body = async |path: &str| {
+        let answer = routes.answer(&Method::GET, path).await;
+        let status = answer.status().as_u16();
+        let body = http_body_util::BodyExt::collect(answer.into_body())
+            .await
+            .unwrap();
+        (status, String::from_utf8(body.to_bytes().to_vec()).unwrap())
+    };
+    assert_eq!(body("/explain/all").await, (200, "all".to_owned()));
+    assert_eq!(body("/explain/a/b").await, (200, "<a/b>".to_owned()));
+    let (status, text) = body("/other").await;
+    assert_eq!(status, 404);
+    assert!(text.contains("/explain/"), "{text}");
+    assert_eq!(
+        routes.answer(&Method::POST, "/explain/a").await.status(),
+        404
+    );
+}
+
+/// Serves connections that begin with an exclamation mark, which is not part of what is served.
+fn after_a_mark(mut stream: TcpStream, _: Duration) -> Wrapping {
+    Box::pin(async move {
+        let marked = matches!(stream.read_u8().await, Ok(b'!'));
+        marked.then(|| Box::new(stream) as Box<dyn Connection>)
+    })
+}
+
+#[tokio::test]
+async fn a_connection_may_be_wrapped_before_it_is_served() {
+    let admin = Admin::bind(LOCAL).await.unwrap().wrapped(after_a_mark);
+    let (addr, stop) = (admin.addr(), CancellationToken::new());
+    let page = Routes::default().page("/", || Page::text(StatusCode::OK, "inside"));
+    let ended = tokio::spawn(admin.run(page, stop.clone()));
+    for (mark, want) in [("!", "200"), ("?", "")] {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let request = format!("{mark}GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        // What is not read any more may be answered with a reset.
+        let _ = stream.read_to_string(&mut answer).await;
+        assert_eq!(answer.split(' ').nth(1).unwrap_or_default(), want);
+    }
+    stop.cancel();
+    ended.await.unwrap();
+}

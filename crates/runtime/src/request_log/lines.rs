@@ -2,14 +2,16 @@
 //!
 //! A worker that wrote by itself would stand still, with all its connections, while the reader
 //! of a pipe does. So lines are handed to a thread of their own, which writes each of them with
-//! one call. What it cannot take within a bounded memory is dropped, counted, and told once the
-//! reader goes on.
+//! one call. What it cannot take within a bounded memory is dropped, counted, and told, once a
+//! second at most, when the reader goes on.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use crate::seldom::Seldom;
 
 /// Most bytes of lines that wait to be written.
 const MAX_BYTES: usize = 1 << 20;
@@ -93,9 +95,13 @@ impl Shared {
     }
 
     fn write_all(&self, mut sink: impl Write) {
+        let told = Seldom::default();
         let mut queue = self.lock();
         loop {
-            let dropped = std::mem::take(&mut queue.dropped);
+            let dropped = match queue.dropped > 0 && told.may_say().is_some() {
+                true => std::mem::take(&mut queue.dropped),
+                false => 0,
+            };
             if let Some(line) = queue.lines.pop_front() {
                 drop(queue);
                 // A reader that is gone is no reason to fail: the line is lost.
@@ -142,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes a line only when it is let, and tells of it.
+    /// Tells of a line, and is done with it only when it is let.
     struct Gate {
         permits: mpsc::Receiver<()>,
         taken: mpsc::Sender<Vec<u8>>,
@@ -150,9 +156,9 @@ mod tests {
 
     impl Write for Gate {
         fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-            // Without a permit ever coming, it is open.
-            let _ = self.permits.recv();
             let _ = self.taken.send(line.to_vec());
+            // Open once nobody can give permits any more.
+            let _ = self.permits.recv();
             Ok(line.len())
         }
 
@@ -184,12 +190,14 @@ mod tests {
     fn a_reader_that_stands_still_costs_lines_but_no_time_and_no_memory() {
         let (lines, permit, took) = gate();
         let line = vec![b'x'; MAX_BYTES / 4];
-        for _ in 0..10 {
+        lines.write(line.clone());
+        took.recv().unwrap();
+        for _ in 0..9 {
             lines.write(line.clone());
         }
         assert_eq!(lines.end.0.lock().dropped, 6);
         drop(permit);
         drop(lines);
-        assert_eq!(took.iter().count(), 4);
+        assert_eq!(took.iter().count(), 3);
     }
 }

@@ -182,6 +182,9 @@ impl Run<'_, '_> {
             Step::Call { function, args } => {
                 let under = frame.under(*args);
                 let value = function.call(&frame.stack[under..])?;
+                if matches!(&value, Value::Text(text) if text.len() > MAX_LINE) {
+                    return Err("a text gets too long".to_owned());
+                }
                 frame.stack.truncate(under);
                 frame.stack.push(value);
             }

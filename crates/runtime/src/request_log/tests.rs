@@ -126,6 +126,7 @@ fn case_120_what_cannot_be_carried_out_is_told_in_place_of_the_line() {
         "{{range .Response}}{{end}}",
         "{{define \"x\"}}{{template \"x\"}}{{end}}{{template \"x\"}}",
         "{{range 10000000}}{{end}}",
+        "{{$x := \"ab\"}}{{range 90}}{{$x = print $x $x}}{{end}}",
     ] {
         assert_eq!(line(template), INVALID, "{template}");
     }

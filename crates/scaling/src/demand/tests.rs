@@ -331,6 +331,43 @@ fn a_restart_begins_with_the_current_scale() {
 }
 
 #[test]
+fn after_a_restart_pods_that_the_last_second_needed_stay() {
+    let mut decider = begin(spec(10, &[("window", "10s")]), 10);
+    // The first second was cut short: the mean of those that are known is too low.
+    for (second, average) in [(1, 5.0), (2, 60.0), (3, 70.0)] {
+        let load = Load {
+            average: Some(average),
+            ..running(70)
+        };
+        decider.observe(load, 10, at(second));
+        assert_eq!(
+            decider.decide(10, at(second)).pods,
+            10,
+            "in second {second}"
+        );
+    }
+}
+
+#[test]
+fn a_load_at_the_edge_of_its_pods_does_not_flap_in_a_short_window() {
+    let mut decider = begin(spec(7, &[("window", "6s"), ("target", "7")]), 14);
+    let mut pods = Vec::new();
+    for second in 1..=120 {
+        // 98 slots, and now and then a request more.
+        let waiting = u32::from(second % 10 == 0);
+        let load = Load {
+            average: Some(97.0),
+            waiting,
+            in_flight: 97 + waiting,
+        };
+        decider.observe(load, decider.pods(), at(second));
+        pods.push(decider.decide(decider.pods(), at(second)).pods);
+    }
+    pods.dedup();
+    assert!(pods.len() <= 4, "{pods:?}");
+}
+
+#[test]
 fn a_new_revision_begins_with_its_initial_scale_until_it_was_reached() {
     let begun = |reachability| {
         let spec = derive(

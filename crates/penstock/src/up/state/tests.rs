@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use penstock_autoscaler::Inputs;
 use penstock_cluster::Pod;
 use penstock_types::{Protocol, Slots, Timeouts};
 use serde_json::json;
@@ -65,8 +66,11 @@ fn the_page_shows_who_is_where_and_why() {
             unix_seconds: 5,
             from: 0,
             to: 2,
+            mode: "burst",
             why: "7 waiting".to_owned(),
+            inputs: Inputs::default(),
         }],
+        ..penstock_autoscaler::RevisionState::default()
     };
     let state = state(&hosts, &snapshot, &[load], &[scaling]);
     let traffic = json!([{"revision": "hello-00001", "percent": 100}]);
@@ -100,7 +104,10 @@ fn the_page_shows_who_is_where_and_why() {
                 "panic": 7.0,
                 "target": 70.0,
                 "decisions": [
-                    {"unix_seconds": 5, "from": 0, "to": 2, "why": "7 waiting"},
+                    {"unix_seconds": 5, "from": 0, "to": 2, "mode": "burst", "why": "7 waiting",
+                     "inputs": {"ready": 0, "figure": 0.0, "target": 0.0, "stable": 0.0,
+                                "panic": 0.0, "panicking": false, "needed": 0.0,
+                                "held_by": null}},
                 ],
             },
         }],

@@ -70,17 +70,17 @@ impl Labels for Key<'_> {
         let Filed::Set(set) = filed else {
             return false;
         };
-        let same_peer = match (&self.peer, &set.peer) {
+        let same_peer = || match (&self.peer, &set.peer) {
             (Peer::Host(mine), OwnedPeer::Host(other)) => **mine == **other,
             (Peer::Addr(mine), OwnedPeer::Addr(other)) => mine == other,
             _ => false,
         };
         let others = set.further.iter().map(|(name, value)| (*name, &**value));
-        same_peer
-            && self.outcome == set.outcome
+        self.outcome == set.outcome
             && self.method == set.method
             && self.version == set.version
             && self.scheme == set.scheme
+            && same_peer()
             && self.further.iter().copied().eq(others)
     }
 

@@ -1,0 +1,99 @@
+//! Which pods of a revision an activator serves if there are several activators.
+//!
+//! Each counts the slots of its pods for itself, so two that serve the same pod may together send
+//! it more than it takes; the pod's queue-proxy then holds the rest back. Hence the pods are
+//! divided, without a word between the activators: each knows its own number and how many they are.
+//!
+//! Source: spec/activator.md §3.7.
+
+/// Where an activator stands among those that serve a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Its own number, from 0.
+    pub index: usize,
+    /// How many there are.
+    pub activators: usize,
+}
+
+/// Of `pods`, ordered by address as text, the ones that are served from `position`; all of them
+/// if that is not known, or wrong.
+///
+/// With more activators than pods, several share one at its full concurrency.
+pub(crate) fn subset<T: Clone>(pods: &[T], position: Option<Position>) -> Vec<T> {
+    let Some(Position { index, activators }) = position.filter(|at| at.index < at.activators)
+    else {
+        return pods.to_vec();
+    };
+    let count = pods.len();
+    if count <= 1 || activators == 1 {
+        return pods.to_vec();
+    }
+    if activators > count {
+        return vec![pods[index % count].clone()];
+    }
+    let (share, left) = (count / activators, count % activators);
+    let mut own = pods[index * share..(index + 1) * share].to_vec();
+    if index < left {
+        own.push(pods[count - left + index].clone());
+    }
+    own
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn of(pods: usize, activators: usize, index: usize) -> Vec<usize> {
+        let pods: Vec<usize> = (0..pods).collect();
+        subset(&pods, Some(Position { index, activators }))
+    }
+
+    #[test]
+    fn cases_53_55_56_and_57_who_gets_which() {
+        let table: [(usize, usize, usize, Vec<usize>); 15] = [
+            (1, 2, 1, vec![0]),
+            (2, 3, 1, vec![1]),
+            (2, 3, 2, vec![0]),
+            (3, 3, 2, vec![2]),
+            (3, 3, 1, vec![1]),
+            (10, 3, 0, vec![0, 1, 2, 9]),
+            (10, 3, 2, vec![6, 7, 8]),
+            (150, 5, 4, (120..150).collect()),
+            (3, 2, 0, vec![0, 2]),
+            (3, 2, 1, vec![1]),
+            (5, 2, 0, vec![0, 1, 4]),
+            (5, 2, 1, vec![2, 3]),
+            (6, 4, 0, vec![0, 4]),
+            (0, 4, 0, vec![]),
+            (3, 1, 0, vec![0, 1, 2]),
+        ];
+        for (pods, activators, index, want) in table {
+            assert_eq!(
+                of(pods, activators, index),
+                want,
+                "({pods}, {activators}, {index})"
+            );
+        }
+        assert_eq!(subset(&[1, 2, 3], None), [1, 2, 3]);
+        assert_eq!(of(3, 2, 2), [0, 1, 2], "a number that cannot be");
+    }
+
+    proptest! {
+        #[test]
+        fn every_pod_has_one_activator_and_every_activator_a_pod(
+            pods in 1..200_usize,
+            activators in 1..50_usize,
+        ) {
+            let mut served = vec![0; pods];
+            for index in 0..activators {
+                let own = of(pods, activators, index);
+                prop_assert!(!own.is_empty());
+                prop_assert!(own.len() <= pods.div_ceil(activators));
+                own.iter().for_each(|pod| served[*pod] += 1);
+            }
+            let most = activators.div_ceil(pods);
+            prop_assert!(served.iter().all(|times| (1..=most).contains(times)));
+        }
+    }
+}

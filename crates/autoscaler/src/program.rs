@@ -1,0 +1,150 @@
+//! The whole process: statistics in, scale calls out, pages beside it.
+
+use std::sync::Arc;
+
+use penstock_cluster::{Cluster, Leases};
+use penstock_relay::listen::ListenError;
+use penstock_runtime::admin::{Admin, BindError, Page, Routes};
+use penstock_runtime::metrics::Gather;
+use penstock_scaling::config::Config;
+use penstock_types::RevisionId;
+use prometheus::Registry;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::env::Settings;
+use crate::live::{BadConfig, Live};
+use crate::scrape::{Scraper, Scraping};
+use crate::server::{Peers, StatServer};
+use crate::{Autoscaler, Handle};
+
+/// Why the process does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The ConfigMap is wrong.
+    #[error("{0}")]
+    Config(#[from] BadConfig),
+    /// The address for statistics cannot be had.
+    #[error("{0}")]
+    Stats(#[from] ListenError),
+    /// The address for metrics cannot be had.
+    #[error("{0}")]
+    Admin(#[from] BindError),
+    /// Two parts export the same series.
+    #[error("the metrics cannot be exported: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// The process, with both addresses taken and its configuration read; nothing runs yet.
+#[derive(Debug)]
+pub struct Program {
+    settings: Settings,
+    stats: StatServer,
+    admin: Admin,
+    live: Option<Live>,
+}
+
+impl Program {
+    /// Reads the configuration and listens.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], with nothing started.
+    pub async fn bind(settings: Settings) -> Result<Self, StartError> {
+        let live = settings.config_dir.as_deref().map(Live::open).transpose()?;
+        Ok(Self {
+            stats: StatServer::bind(settings.stats)?,
+            admin: Admin::bind(settings.admin).await?,
+            live,
+            settings,
+        })
+    }
+
+    /// Where statistics are taken, and where the pages are.
+    pub fn addrs(&self) -> [std::net::SocketAddr; 2] {
+        [self.stats.addr(), self.admin.addr()]
+    }
+
+    /// Runs until `stop`. Pods are asked as `scraping` says, if it does.
+    ///
+    /// # Errors
+    ///
+    /// The metrics of two parts collide, with nothing started.
+    pub async fn run(
+        self,
+        cluster: Arc<dyn Cluster>,
+        leases: watch::Receiver<Arc<Leases>>,
+        scraping: Option<Scraping>,
+        stop: CancellationToken,
+    ) -> Result<(), StartError> {
+        let Self {
+            settings,
+            stats,
+            admin,
+            live,
+        } = self;
+        let registry = Registry::new();
+        let (_last, defaults) = watch::channel(Arc::new(Config::default()));
+        let config = live.as_ref().map_or(defaults, Live::values);
+        let snapshots = cluster.snapshot();
+        let autoscaler = Autoscaler::new(cluster, config.clone(), settings.policy, &registry)?
+            .with_leases(leases.clone());
+        let autoscaler = match scraping {
+            Some(_) => autoscaler.with_scraping(),
+            None => autoscaler,
+        };
+        let peers = Peers {
+            service: Some(settings.bucket_service()),
+        };
+        let handle = autoscaler.handle();
+        let (serving, to, batches) = stats.start(leases.clone(), peers, stop.clone());
+        let scraper = scraping
+            .map(|scraping| Scraper::new(scraping, config, leases, to, &registry))
+            .transpose()?;
+        let gather = Gather::default();
+        gather.add(registry);
+        let (ready, is_ready) = watch::channel(true);
+        let routes = Routes::standard(gather, is_ready)
+            .below("/explain/", move |rest| explain(&handle, rest));
+        // The pages outlive the rest, so that it can be watched while it ends.
+        let last = CancellationToken::new();
+        let scraped = async {
+            if let Some(scraper) = scraper {
+                scraper.run(snapshots, stop.clone()).await;
+            }
+        };
+        let followed = async {
+            match live {
+                Some(live) => live.follow().await,
+                None => std::future::pending().await,
+            }
+        };
+        let decided = async {
+            tokio::join!(autoscaler.run(batches, stop.clone()), scraped, async {
+                stop.cancelled().await;
+                ready.send_replace(false);
+                serving.ended().await;
+            });
+            last.cancel();
+        };
+        tokio::join!(decided, admin.run(routes, last.clone()), async {
+            last.run_until_cancelled(followed).await;
+        });
+        Ok(())
+    }
+}
+
+/// Why a revision has as many pods as it has.
+fn explain(handle: &Handle, rest: &str) -> Page {
+    use http::StatusCode;
+    let state = rest
+        .split_once('/')
+        .and_then(|(namespace, name)| handle.revision(&RevisionId::new(namespace, name)));
+    match state {
+        Some(state) => Page::text(StatusCode::OK, state.explain()),
+        None => Page::text(
+            StatusCode::NOT_FOUND,
+            format!("no revision {rest} is looked after here; ask for NAMESPACE/REVISION\n"),
+        ),
+    }
+}

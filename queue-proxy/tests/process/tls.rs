@@ -1,0 +1,142 @@
+//! Listeners with TLS, and certificates that cannot be used.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use penstock_testkit::workload::Workload;
+use rcgen::{CertificateParams, KeyPair};
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::world::{Make, before};
+
+const PROMETHEUS: &str = r#"{"requestMetrics":{"protocol":"prometheus"}}"#;
+const LOADED: &str = "Certificate and/or key have changed on disk and were reloaded.";
+
+/// A folder with a certificate for `localhost` and its key, gone with the value.
+struct Folder {
+    path: PathBuf,
+    certificate: CertificateDer<'static>,
+}
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let name = format!("penstock-queue-proxy-{}-{test}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        let certificate = renew(&path);
+        Self { path, certificate }
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Writes a new pair of files.
+fn renew(path: &std::path::Path) -> CertificateDer<'static> {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    std::fs::write(path.join("tls.crt"), certificate.pem()).unwrap();
+    std::fs::write(path.join("tls.key"), key.serialize_pem()).unwrap();
+    certificate.der().clone()
+}
+
+/// Asks over TLS; an error if `trusted` is not what is shown there.
+async fn get(
+    addr: SocketAddr,
+    path: &str,
+    trusted: &CertificateDer<'static>,
+) -> std::io::Result<String> {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(addr).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+fn with_metrics(make: Make, folder: &Folder) -> Make {
+    make.with("OBSERVABILITY_CONFIG", PROMETHEUS)
+        .with("PENSTOCK_METRICS_PORT", "0")
+        .with("METRICS_PROMETHEUS_TLS_CERT", &folder.text("tls.crt"))
+        .with("METRICS_PROMETHEUS_TLS_KEY", &folder.text("tls.key"))
+}
+
+#[tokio::test]
+async fn metrics_are_scraped_over_tls_where_a_certificate_is_given() {
+    let (workload, folder) = (Workload::start().await, Folder::new("metrics"));
+    let program = with_metrics(before(workload.addr()), &folder).start().await;
+    assert_eq!(program.before[0]["message"], LOADED);
+    let addr = program.at("metrics");
+    let answer = get(addr, "/metrics", &folder.certificate).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(
+        answer.contains("process_resident_memory_bytes "),
+        "{answer}"
+    );
+    let mut plain = TcpStream::connect(addr).await.unwrap();
+    plain
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    plain.read_to_string(&mut answer).await.unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.0 400 Bad Request\r\n"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn case_134_a_new_certificate_is_shown_without_a_restart() {
+    let (workload, folder) = (Workload::start().await, Folder::new("renewed"));
+    let make = with_metrics(before(workload.addr()), &folder);
+    let mut program = make.with("PENSTOCK_TLS_POLL_MS", "5").start().await;
+    let renewed = renew(&folder.path);
+    program.until_logged(LOADED).await;
+    let addr = program.at("metrics");
+    get(addr, "/metrics", &renewed).await.unwrap();
+    get(addr, "/metrics", &folder.certificate)
+        .await
+        .unwrap_err();
+}
+
+#[tokio::test]
+async fn case_135_a_certificate_that_cannot_be_used_ends_it_and_is_named() {
+    let (workload, folder) = (Workload::start().await, Folder::new("unusable"));
+    std::fs::write(folder.path.join("tls.crt"), "garbage").unwrap();
+    let make = with_metrics(before(workload.addr()), &folder);
+    let (code, _, log) = make.end_of(&[]).await;
+    assert_eq!(code, 1, "{log}");
+    let want = format!("{} holds no certificate in PEM", folder.text("tls.crt"));
+    assert!(log.contains(&want), "{log}");
+    let make = make.with("METRICS_PROMETHEUS_TLS_MIN_VERSION", "1.1");
+    let (code, _, log) = make.end_of(&[]).await;
+    assert_eq!(code, 1, "{log}");
+    let want = "METRICS_PROMETHEUS_TLS_MIN_VERSION=\"1.1\" is not 1.2 or 1.3\n";
+    assert_eq!(log, want);
+}
