@@ -7,6 +7,7 @@
 //! - [`seldom`]: what is worth a line only now and then
 //! - [`metrics`]: what is scraped, gathered from several registries
 //! - [`request_log`]: a line for each request, by a template
+//! - [`trace`]: spans of a request, told to standard output or to a collector
 //! - [`admin`]: the listener for metrics, health and state
 //!
 //! It is part of the queue-proxy, which stands beside every pod, so its tree stays small.
@@ -20,4 +21,5 @@ pub mod metrics;
 pub mod request_log;
 pub mod seldom;
 pub mod signal;
+pub mod trace;
 pub mod vars;

@@ -26,8 +26,10 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 
+pub(crate) use lines::write_json_string;
 use lines::{Lines, Shape};
 pub use record::{Record, Words};
+pub(crate) use time::Moment;
 
 /// Shape of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,6 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use penstock_autoscaler::{PolicyKind, Scaler};
+use penstock_scaling::config::Config;
+use penstock_scaling::spec::Spec;
 use penstock_types::demand::Demand;
 
 use crate::stage::{Stage, one_revision, word};
@@ -69,6 +72,39 @@ async fn ten_thousand_revisions_each_second_from_three_activators() {
     );
     drop(activators);
     stage.stop().await;
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn one_decision_of_each_policy() {
+    const TIMES: u32 = 200_000;
+    for kind in [PolicyKind::Knative, PolicyKind::Demand] {
+        let one = one_revision("hello-00001");
+        let config = Config::default();
+        let spec = Spec::derive(&config, &one.annotations, one.slots, one.reachability);
+        let mut now = Duration::from_secs(1_700_000_000);
+        let mut scaler = Scaler::new(kind, spec, one.slots, 5, 5, now);
+        let report = Demand {
+            first: false,
+            in_flight: 30,
+            ..word("hello-00001", 30.0, 0)
+        };
+        // Whole windows first.
+        for _ in 0..60 {
+            now += Duration::from_secs(1);
+            scaler.observe(&report, 5, now);
+        }
+        let start = Instant::now();
+        for _ in 0..TIMES {
+            now += Duration::from_secs(1);
+            scaler.observe(&report, 5, now);
+            std::hint::black_box(scaler.decide(5, now).pods);
+        }
+        println!(
+            "{kind:?}: a report and a decision {:?}",
+            start.elapsed() / TIMES
+        );
+    }
 }
 
 /// Processor time of this process.

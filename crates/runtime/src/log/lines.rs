@@ -286,7 +286,8 @@ fn write_escaped(to: &mut Writer<'_>, text: &str) -> fmt::Result {
     Ok(())
 }
 
-fn write_json_string(to: &mut Writer<'_>, text: &str) -> fmt::Result {
+/// As JSON, with its quotes.
+pub(crate) fn write_json_string(to: &mut impl fmt::Write, text: &str) -> fmt::Result {
     to.write_char('"')?;
     for c in text.chars() {
         match c {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A moment, split into the parts of a calendar and a clock.
-pub(super) struct Moment {
+pub(crate) struct Moment {
     days: u64,
     second_of_day: u64,
     nanos: u32,
@@ -12,7 +12,7 @@ pub(super) struct Moment {
 
 impl Moment {
     /// A moment before 1970 counts as 1970: only a clock that was never set shows one.
-    pub(super) fn new(time: SystemTime) -> Self {
+    pub(crate) fn new(time: SystemTime) -> Self {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             days: since.as_secs() / 86_400,
@@ -28,7 +28,7 @@ impl Moment {
     }
 
     /// `2026-11-21T12:58:25.123456Z`, as RFC 3339 has it.
-    pub(super) fn write_rfc3339(&self, to: &mut impl fmt::Write) -> fmt::Result {
+    pub(crate) fn write_rfc3339(&self, to: &mut impl fmt::Write) -> fmt::Result {
         let (year, month, day) = date(self.days);
         write!(to, "{year:04}-{month:02}-{day:02}T")?;
         self.write_seconds(to)?;
