@@ -154,7 +154,7 @@ impl Activator {
             reporter: Reporter::new(demand),
             metrics,
             failures: Seldom::default(),
-            probes: Relay::new(NONE_KEPT, stop.tasks.clone(), stop.cut.clone()),
+            probes: Relay::new(NONE_KEPT),
             budget: Budget::new(options.waiting_bytes),
             overflow: options.overflow,
             limit_header: options.limit_header,
@@ -164,7 +164,7 @@ impl Activator {
             aside: beside.clone(),
             cut: stop.cut.clone(),
         });
-        let relays = Relay::for_workers(workers, KEEP, &stop.tasks, &stop.cut);
+        let relays = Relay::for_workers(workers, KEEP);
         // Before the first request, so that it finds what there is.
         let snapshots = cluster.snapshot();
         shared.table.see(Arc::clone(&snapshots.borrow()), &relays);

@@ -14,12 +14,12 @@
 //! Source: spec/activator.md §2, §3.3, §7.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response};
-use hyper::upgrade::OnUpgrade;
 use penstock_gate::{Admit, Refused, Slot};
 use penstock_relay::body::{Body, BodyError, Guard, Relayed};
 use penstock_relay::deadline::{Limits, TooLate};
@@ -102,7 +102,6 @@ impl Answer for App {
             return answer;
         }
         let grpc = grpc_type(&head.headers).cloned();
-        let upgrade = head.extensions.remove::<OnUpgrade>();
         let mut measured = Measured::start(&self.shared, &head, &body);
         match self
             .serve(head, body, &caller, grpc.is_some(), &mut measured)
@@ -119,7 +118,7 @@ impl Answer for App {
                     held,
                     shared: Arc::clone(&self.shared),
                 };
-                self.relay.hand_on(answer, upgrade, &limits, inside)
+                self.relay.hand_on(answer, &limits, inside)
             }
             Err(error) => {
                 let answer = error.answer(grpc);
@@ -208,8 +207,12 @@ impl App {
             None => Turn::Later(budget::held_by(&head, &body)),
         };
         let mut outgoing = prepare(head, measured.host(), caller);
-        if is_gateway && revision.protocol == Protocol::H2c {
-            outgoing.use_http2(); // as an ingress does; behind one, it goes on as it came (§7)
+        if is_gateway {
+            // As an ingress does; behind one, it goes on as it came (§7).
+            match revision.protocol {
+                Protocol::H2c => outgoing.use_http2(),
+                Protocol::Http1 => outgoing.use_http1(),
+            }
         }
         let replay = Replay::new(body, REPLAY_LIMIT);
         let request = Sent {
@@ -220,10 +223,7 @@ impl App {
             limits,
         };
         let exchange = self.exchange(request, turn, measured);
-        let (answer, active) = limits
-            .answer_within(exchange)
-            .await
-            .map_err(TooLate::from)??; // 504, 503, 502
+        let (answer, active) = limits.answer_within(pin!(exchange)).await??; // 504, 503, 502
         let held = Held { active, demand };
         Ok(Served {
             answer,

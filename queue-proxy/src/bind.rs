@@ -153,7 +153,7 @@ impl QueueProxy {
         };
         serve(&self.listener, workers, &stop, || App {
             shared: Arc::clone(&shared),
-            relay: Relay::new(keep, stop.tasks.clone(), stop.cut.clone()),
+            relay: Relay::new(keep),
             cell: shared.stats.cell(),
         })?;
         Ok(Running {

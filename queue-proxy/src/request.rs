@@ -11,13 +11,13 @@
 //! Source: spec/queue-proxy.md §3; the numbers are those of its stages.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::header::HeaderValue;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
-use hyper::upgrade::OnUpgrade;
 use penstock_gate::{Gate, Slot};
 use penstock_relay::body::{Body, BodyError, Guard, Relayed};
 use penstock_relay::deadline::Limits;
@@ -95,7 +95,6 @@ impl Answer for App {
         shared.drain.request_came();
         let limits = Limits::start(shared.timeouts); // 7
         let (mut head, body) = request.into_parts();
-        let upgrade = head.extensions.remove::<OnUpgrade>();
         let bypass = shared.kubelet.probes(&mut head.headers, caller.addr().ip());
         let mut measured = Measured::start(shared, &head, &body, &caller, limits.arrived()); // 1, 2
         let served = self.serve(head, body, bypass, limits, &caller, &mut measured);
@@ -115,7 +114,7 @@ impl Answer for App {
                     _slot: slot,
                     _counted: counted,
                 };
-                self.relay.hand_on(answer, upgrade, &limits, inside)
+                self.relay.hand_on(answer, &limits, inside)
             }
             Err(error) => {
                 let (status, reason) = error.verdict();
@@ -164,7 +163,7 @@ impl App {
         measured.has_headers(&head.headers);
         headers::remove_routing(&mut head.headers);
         let outgoing = Outgoing::prepare(head, caller);
-        let inside = async {
+        let inside = pin!(async {
             let slot = if bypass {
                 None // a probe of the kubelet (§3.5)
             } else {
@@ -178,7 +177,7 @@ impl App {
                 .await?; // 502
             disown(answer.headers_mut());
             Ok((answer, slot))
-        };
+        });
         let (answer, slot) = limits
             .answer_within(inside)
             .await

@@ -111,6 +111,40 @@ async fn case_105_an_answer_that_is_cut_short_is_not_taken_for_whole() {
 }
 
 #[tokio::test]
+async fn an_answer_that_ends_at_any_byte_but_its_last_is_never_whole() {
+    let container = Container::listen().await;
+    let proxy = before(container.addr()).slots(1).start();
+    for whole in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx: 1\r\n\r\n",
+    ] {
+        for length in 0..=whole.len() {
+            let mut client = RawClient::connect(proxy.addr()).await;
+            let asked = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+            let serve = async {
+                let mut wire = container.accept().await;
+                wire.head().await;
+                wire.write(&whole[..length]).await;
+                wire.end().await;
+                wire
+            };
+            client.send(asked).await;
+            let (all, _wire) = tokio::join!(client.read_to_close(), serve);
+            let all = String::from_utf8(all.to_vec()).unwrap();
+            let (head, body) = all.split_once("\r\n\r\n").unwrap_or_default();
+            let complete = match head.get(9..12) {
+                Some("200") if has_line(head, "content-length: 2") => body == "ok",
+                Some("200") => body.ends_with("0\r\nx: 1\r\n\r\n"),
+                Some("502") | None => false,
+                _ => panic!("{all}"),
+            };
+            assert_eq!(complete, length == whole.len(), "{length} {all}");
+        }
+    }
+    proxy.end().await;
+}
+
+#[tokio::test]
 async fn case_106_a_stream_that_breaks_off_is_reset() {
     let workload = Workload::start().await;
     let proxy = before(workload.addr()).slots(1).start();

@@ -56,10 +56,6 @@ async fn what_could_be_read_in_two_ways_is_refused() {
         ("no method", " / HTTP/1.1\nHost: a\n\n"),
         ("two spaces", "GET  / HTTP/1.1\nHost: a\n\n"),
         ("a space in the target", "GET /a b HTTP/1.1\nHost: a\n\n"),
-        (
-            "case 114: a version that does not exist",
-            "GET / HTTP/3.0\nHost: a\n\n",
-        ),
     ];
     for (case, request) in table {
         let mut client = RawClient::connect(proxy.addr()).await;
@@ -68,6 +64,21 @@ async fn what_could_be_read_in_two_ways_is_refused() {
         assert_eq!(answer.head.status, 400, "{case}");
         // Whatever follows is not taken for a request.
         assert!(client.read_to_close().await.is_empty(), "{case}");
+    }
+    for (request, status) in [
+        ("GET / HTTP/3.0\nHost: a\n\n", 505),
+        ("GET / HTTP/0.9\nHost: a\n\n", 505),
+        (
+            "POST / HTTP/1.1\nHost: a\nTransfer-Encoding: gzip, chunked\n\n0\n\n",
+            501,
+        ),
+    ] {
+        let all = raw_http1(proxy.addr(), request.replace('\n', "\r\n")).await;
+        let line = format!("HTTP/1.1 {status} ");
+        assert!(
+            all.starts_with(line.as_bytes()),
+            "case 114: {request:?} {all:?}"
+        );
     }
     let mut client = RawClient::connect(proxy.addr()).await;
     client
@@ -152,28 +163,114 @@ async fn bare_line_feeds_are_made_regular() {
 }
 
 #[tokio::test]
-async fn case_114_a_head_beyond_a_mebibyte_is_431() {
+async fn case_114_a_head_beyond_a_mebibyte_is_431_and_one_below_passes() {
+    let container = Container::listen().await;
+    let proxy = before(container.addr()).start();
+    let mut client = RawClient::connect(proxy.addr()).await;
+    let line = format!("X-A: {}\r\n", "x".repeat(65_000));
+    let request = |lines: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+    client.send(request(&line.repeat(17))).await;
+    assert_eq!(client.read_response().await.head.status, 431);
+    drop(client);
+    // Almost as large as may be, and with many lines.
+    let mut client = RawClient::connect(proxy.addr()).await;
+    let lines = line.repeat(15) + &"X-N: 1\r\n".repeat(1000);
+    client.send(request(&lines)).await;
+    let mut wire = container.accept().await;
+    let head = wire.head().await;
+    assert_eq!(head.matches("x-n: 1\r\n").count(), 1000);
+    wire.write("HTTP/1.1 204 No Content\r\n\r\n").await;
+    assert_eq!(client.read_response().await.head.status, 204);
+    drop(client);
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn the_container_gets_one_reading_to_the_byte() {
+    let table = [
+        (
+            "blanks, an empty line before it, and the case of names",
+            "\nGET /p?q HTTP/1.1\nHOST:  a \nX-A:\t1 \n\n",
+            "GET /p?q HTTP/1.1\nhost: a\nx-a: 1\nx-forwarded-for: 127.0.0.1\n\n",
+        ),
+        (
+            "a later version, a target with an authority",
+            "GET http://b/p HTTP/1.9\nHost: a\n\n",
+            "GET /p HTTP/1.1\nhost: b\nx-forwarded-for: 127.0.0.1\n\n",
+        ),
+        (
+            "chunks with extensions, and both framings",
+            "POST / HTTP/1.1\nHost: a\nContent-Length: 3\nTransfer-Encoding: chunked\n\n003;x=y\nabc\n0;z\nT: 1\n\n",
+            "POST / HTTP/1.1\nhost: a\nx-forwarded-for: 127.0.0.1\ntransfer-encoding: chunked\n\n3\nabc\n0\nt: 1\n\n",
+        ),
+        (
+            "a length twice, and a request behind the body",
+            "POST / HTTP/1.1\nHost: a\nConnection: close\nContent-Length: 2\nContent-Length: 2\n\nokGET /smuggled HTTP/1.1\nHost: a\n\n",
+            "POST / HTTP/1.1\nhost: a\nx-forwarded-for: 127.0.0.1\ncontent-length: 2\n\nok",
+        ),
+        (
+            "HTTP/1.0",
+            "GET /x HTTP/1.0\nHost: a\n\n",
+            "GET /x HTTP/1.1\nhost: a\nx-forwarded-for: 127.0.0.1\n\n",
+        ),
+    ];
+    for (case, request, want) in table {
+        let all = all_that_comes(request).await;
+        assert_eq!(all.replace("\r\n", "\n"), want, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_turns_out_to_be_none_is_400_and_never_ends_for_the_container() {
+    let container = Container::listen().await;
+    let proxy = before(container.addr()).slots(1).start();
+    for rest in ["zz\r\n", "2\r\nabc", "-1\r\n", "1\nx"] {
+        let mut client = RawClient::connect(proxy.addr()).await;
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n";
+        client.send(head).await;
+        let mut wire = container.accept().await;
+        wire.read_until("2\r\nok\r\n").await;
+        client.send(rest).await;
+        let answer = client.read_response().await;
+        assert_eq!(
+            (answer.head.status, answer.head.header("connection")),
+            (400, Some("close")),
+            "{rest:?}"
+        );
+        assert!(client.read_to_close().await.is_empty());
+        let all = wire.read_to_close().await;
+        assert!(!all.ends_with(b"0\r\n\r\n"), "{all:?}");
+    }
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn case_114_a_host_that_is_none_is_400() {
+    let proxy = before(nobody().await).start();
+    for host in ["a b", "a/b", "u@a", "a, b", "a\"", "\u{e4}"] {
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let mut client = RawClient::connect(proxy.addr()).await;
+        client.send(request).await;
+        assert_eq!(client.read_response().await.head.status, 400, "{host}");
+    }
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn case_113_an_http_1_0_caller_may_keep_its_connection() {
     let workload = Workload::start().await;
     let proxy = before(workload.addr()).start();
     let mut client = RawClient::connect(proxy.addr()).await;
-    let line = format!("X-A: {}\r\n", "x".repeat(65_000));
-    client
-        .send(format!(
-            "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
-            line.repeat(17)
-        ))
-        .await;
-    assert_eq!(client.read_response().await.head.status, 431);
-    // A large one passes.
-    let mut client = RawClient::connect(proxy.addr()).await;
-    client
-        .send(format!(
-            "GET /status/200 HTTP/1.1\r\nHost: a\r\n{}\r\n",
-            line.repeat(5)
-        ))
-        .await;
-    assert_eq!(client.read_response().await.head.status, 200);
-    drop(client);
+    for _ in 0..2 {
+        client
+            .send("GET /status/201 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+            .await;
+        let status = client.read_until(b"\r\n").await;
+        assert_eq!(status, "HTTP/1.0 201 Created\r\n");
+        let head = client.read_until(b"\r\n\r\n").await;
+        let head = String::from_utf8(head.to_vec()).unwrap();
+        assert!(has_line(&head, "connection: keep-alive"), "{head}");
+    }
     proxy.end().await;
 }
 
@@ -196,18 +293,17 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_gets_no_more_than_a_400() {
+async fn what_is_no_http_gets_a_refusal_at_most() {
     let proxy = before(nobody().await).start();
-    for bytes in [
-        "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\r\n\r\n",
-        "SSH-2.0-x\r\n\r\n",
-        "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+    for (bytes, status) in [
+        ("\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\r\n\r\n", 400),
+        ("SSH-2.0-x\r\n\r\n", 400),
+        ("GET /\r\n\r\n", 400),
+        ("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", 505),
     ] {
         let all = raw_http1(proxy.addr(), bytes).await;
-        assert!(
-            all.is_empty() || all.starts_with(b"HTTP/1.1 400 "),
-            "{bytes:?} {all:?}"
-        );
+        let line = format!("HTTP/1.1 {status} ");
+        assert!(all.starts_with(line.as_bytes()), "{bytes:?} {all:?}");
     }
     proxy.end().await;
 }

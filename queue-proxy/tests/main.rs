@@ -10,6 +10,8 @@ mod drain;
 mod failures;
 mod forwarding;
 mod framing;
+mod http2;
+mod http2_abuse;
 mod interim;
 mod metrics;
 mod probes;

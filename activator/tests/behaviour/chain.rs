@@ -12,12 +12,16 @@ use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
 use penstock_testkit::client::{Client, RawClient, body, empty, streaming_body, with_trailers};
 use penstock_testkit::cluster::pod;
+use penstock_testkit::frames::{END_HEADERS, END_STREAM, Frames, head, kind};
 use penstock_testkit::workload::{EARLY_HINTS_200, RawWorkload, Seen, Turn, Workload};
 use penstock_types::probe::Probe;
 use penstock_types::{Slots, Timeouts};
 use prometheus::Registry;
+use tokio::net::TcpListener;
 
-use crate::stage::{HOST, Stage, closed_port, hello, hello_id, post, within};
+use crate::stage::{
+    HOST, STATUS_200, Stage, closed_port, get_by_http2, hello, hello_id, post, within,
+};
 
 /// A queue-proxy before a container.
 struct QueueProxied {
@@ -288,6 +292,31 @@ async fn a_caller_that_expects_100_continue_gets_it_from_the_container() {
     assert_eq!(answer.head.status, 417);
     assert!(answer.informational.is_empty());
     drop(client);
+    chain.end().await;
+}
+
+#[tokio::test]
+async fn early_hints_come_before_the_answer_by_http2_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let chain = Chain::before(listener.local_addr().unwrap());
+    let mut caller = Frames::connect(chain.stage.addr, &[]).await;
+    let whole = END_HEADERS | END_STREAM;
+    caller.send(kind::HEADERS, whole, 1, &get_by_http2()).await;
+    let mut container = within(Frames::accept(&listener, &[])).await;
+    let asked = within(container.until(kind::HEADERS)).await.stream;
+    let hints = head(&[(":status", "103"), ("link", "</s.css>")]);
+    container
+        .send(kind::HEADERS, END_HEADERS, asked, &hints)
+        .await;
+    // There is no final one yet.
+    let heard = within(caller.of(1)).await;
+    assert_eq!((heard.kind, heard.flags), (kind::HEADERS, END_HEADERS));
+    assert_ne!(heard.payload[0], STATUS_200);
+    let last = head(&[(":status", "200")]);
+    container.send(kind::HEADERS, whole, asked, &last).await;
+    let heard = within(caller.of(1)).await;
+    assert_eq!((heard.flags, heard.payload[0]), (whole, STATUS_200));
+    drop(caller);
     chain.end().await;
 }
 

@@ -4,9 +4,10 @@ use penstock_activator::Options;
 use penstock_cluster::Routes;
 use penstock_testkit::client::{Client, body};
 use penstock_testkit::cluster::route_to;
-use penstock_testkit::workload::{RawWorkload, Seen, Turn, Workload};
+use penstock_testkit::frames::{END_HEADERS, END_STREAM, Frames, kind};
+use penstock_testkit::workload::{EARLY_HINTS_200, RawWorkload, Seen, Turn, Workload};
 
-use crate::stage::{Bound, HOST, Stage, hello, hello_id, post, request};
+use crate::stage::{Bound, HOST, STATUS_200, Stage, get_by_http2, hello, hello_id, post, request};
 
 #[tokio::test]
 async fn cases_12_and_16_to_20_the_request_as_the_pod_gets_it() {
@@ -67,7 +68,7 @@ async fn a_caller_cannot_have_taken_out_what_the_activator_says() {
 }
 
 #[tokio::test]
-async fn the_gateway_speaks_http2_to_a_port_named_h2c() {
+async fn the_gateway_speaks_http2_to_a_port_named_h2c_and_http1_to_others() {
     let pod = Workload::start().await;
     for (revision, want) in [(hello().h2c(), "HTTP/2.0"), (hello(), "HTTP/1.1")] {
         let routes = Routes {
@@ -75,14 +76,36 @@ async fn the_gateway_speaks_http2_to_a_port_named_h2c() {
         };
         let revision = revision.pod(pod.addr()).build();
         let stage = Bound::before([revision]).start_with_routes(routes);
-        let mut client = stage.client().await;
-        for sent in ["", "a body"] {
-            let answer = client.ask(post("/", body(sent))).await.unwrap();
-            let seen = Seen::parse(&answer.body);
-            assert_eq!((&*seen.version, &seen.body[..]), (want, sent.as_bytes()));
+        for mut client in [stage.client().await, Client::h2c(stage.addr).await] {
+            for sent in ["", "a body"] {
+                let answer = client.ask(post("/", body(sent))).await.unwrap();
+                let seen = Seen::parse(&answer.body);
+                assert_eq!((&*seen.version, &seen.body[..]), (want, sent.as_bytes()));
+            }
         }
         stage.end().await;
     }
+}
+
+#[tokio::test]
+async fn early_hints_of_http1_reach_a_caller_of_http2_at_the_gateway() {
+    let pod = RawWorkload::start([Turn::write(EARLY_HINTS_200)]).await;
+    let routes = Routes {
+        hosts: [(HOST.to_owned(), route_to(&hello_id()))].into(),
+    };
+    let revision = hello().pod(pod.addr()).build();
+    let stage = Bound::before([revision]).start_with_routes(routes);
+    let mut caller = Frames::connect(stage.addr, &[]).await;
+    let flags = END_HEADERS | END_STREAM;
+    caller.send(kind::HEADERS, flags, 1, &get_by_http2()).await;
+    let hints = caller.of(1).await;
+    assert_eq!((hints.kind, hints.flags), (kind::HEADERS, END_HEADERS));
+    assert_ne!(hints.payload[0], STATUS_200);
+    let head = caller.of(1).await;
+    assert_eq!((head.kind, head.payload[0]), (kind::HEADERS, STATUS_200));
+    assert_eq!(caller.of(1).await.payload, &b"ok"[..]);
+    drop(caller);
+    stage.end().await;
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use penstock_runtime::drain::Drained;
 use penstock_runtime::metrics::Gather;
 use penstock_testkit::client::{Answer, Client, RequestBody, empty};
 use penstock_testkit::cluster::{RevisionBuilder, ScriptedCluster, revision};
+use penstock_testkit::frames;
 use penstock_types::RevisionId;
 use penstock_types::demand::Demand;
 use prometheus::Registry;
@@ -27,6 +28,19 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// The revision of most tests, `default/hello-00001`.
 pub(crate) fn hello() -> RevisionBuilder {
     revision("hello-00001")
+}
+
+/// The first byte of a head that says `:status: 200` (RFC 7541, appendix A).
+pub(crate) const STATUS_200: u8 = 0x88;
+
+/// The head of a request for [`hello`] by HTTP/2.
+pub(crate) fn get_by_http2() -> Vec<u8> {
+    frames::head(&[
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", HOST),
+        (":path", "/"),
+    ])
 }
 
 /// Its key.

@@ -1,19 +1,19 @@
 //! Bodies of answers: they hold a guard to their last byte and end at a deadline.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::incoming::{Broken, Incoming};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
+use crate::deadline::Alarm;
+use crate::h2::client::Stream;
+use crate::incoming::{Broken, Incoming};
 use crate::link::Link;
-use crate::patience;
-use crate::pool::{Pool, Stream};
+use crate::pool::Pool;
 
 /// Held by an answer until its last byte was handed over, or it was dropped. What has to be
 /// undone then (a slot, a count, a clock) is undone by its `Drop`.
@@ -58,8 +58,6 @@ pub struct Body<G> {
     source: Source,
     guard: Option<G>,
     clock: Option<Clock>,
-    /// Whether it is on its way to the caller.
-    begun: bool,
 }
 
 #[derive(Debug)]
@@ -71,24 +69,25 @@ enum Source {
 #[derive(Debug)]
 struct Clock {
     deadlines: Deadlines,
-    /// Set while the answer is waited for.
-    timer: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
     last: Instant,
 }
 
 /// A body that an upstream sends, and what has to be driven and given back for it.
 #[derive(Debug)]
-pub struct Relayed {
-    body: Incoming,
-    carrier: Carrier,
-}
+pub struct Relayed(Carrier);
 
 #[derive(Debug)]
-pub(crate) enum Carrier {
+enum Carrier {
     /// HTTP/1: a connection of its own, for the pool afterwards.
-    Link(Option<(Box<Link>, Arc<Pool>)>),
+    Link(Box<Link>, Arc<Pool>),
     /// HTTP/2: a stream of a shared connection.
-    Stream(Option<Stream>),
+    Stream(
+        Incoming,
+        #[expect(dead_code, reason = "counted while held")] Stream,
+    ),
+    /// It is over.
+    None,
 }
 
 impl<G: Guard> Body<G> {
@@ -99,7 +98,6 @@ impl<G: Guard> Body<G> {
             source: Source::Text((!text.is_empty()).then_some(text)),
             guard: None,
             clock: None,
-            begun: false,
         }
     }
 
@@ -109,7 +107,6 @@ impl<G: Guard> Body<G> {
             source: Source::Relayed(relayed),
             guard: None,
             clock: None,
-            begun: false,
         }
     }
 
@@ -125,105 +122,103 @@ impl<G: Guard> Body<G> {
     pub fn until(mut self, deadlines: Deadlines) -> Self {
         self.clock = Some(Clock {
             deadlines,
-            timer: None,
+            alarm: Alarm::default(),
             last: Instant::now(),
         });
         self
     }
 
-    /// From here on the task counts how long the caller takes over it.
-    pub(crate) fn begin(&mut self) {
-        self.begun = true;
-        let whole = self.clock.as_ref().map(|clock| clock.deadlines.whole);
-        patience::answer_begins(whole);
+    /// The connection under a 101, and when it has to end. The guard stays.
+    pub(crate) fn take_link(&mut self) -> Option<(Box<Link>, Deadlines)> {
+        let deadlines = self.clock.as_ref()?.deadlines;
+        match &mut self.source {
+            Source::Relayed(relayed) => Some((relayed.take_link()?, deadlines)),
+            Source::Text(_) => None,
+        }
     }
-}
 
-impl<G> Drop for Body<G> {
-    fn drop(&mut self) {
-        if self.begun {
-            patience::answer_is_over();
+    /// When it has to be over.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.clock.as_ref().map(|clock| clock.deadlines.whole)
+    }
+
+    /// Ends it early, for a reason that only who sends it can see.
+    pub(crate) fn break_off(&mut self, error: &BodyError) {
+        if let Some(mut guard) = self.guard.take() {
+            guard.broke(error);
         }
     }
 }
 
 impl Relayed {
-    pub(crate) fn new(body: Incoming, carrier: Carrier) -> Self {
-        let mut relayed = Self::upgraded(body, carrier);
-        if http_body::Body::is_end_stream(&relayed.body) {
-            relayed.carrier.give_back();
+    /// The body that a link is about to bring.
+    pub(crate) fn by_link(link: Box<Link>, pool: &Arc<Pool>) -> Self {
+        let mut relayed = Self::upgraded(link, pool);
+        if relayed.is_end_stream() {
+            relayed.give_back();
         }
         relayed
     }
 
     /// The empty body of a 101, whose connection is still wanted.
-    pub(crate) fn upgraded(body: Incoming, carrier: Carrier) -> Self {
-        Self { body, carrier }
+    pub(crate) fn upgraded(link: Box<Link>, pool: &Arc<Pool>) -> Self {
+        Self(Carrier::Link(link, Arc::clone(pool)))
     }
 
-    /// The connection under an answer that has no body but changes the protocol.
-    pub(crate) fn take_link(&mut self) -> Option<Box<Link>> {
-        match &mut self.carrier {
-            Carrier::Link(held) => held.take().map(|(link, _)| link),
-            Carrier::Stream(_) => None,
+    /// The body that a stream is about to bring.
+    pub(crate) fn by_stream(body: Incoming, stream: Stream) -> Self {
+        let over = http_body::Body::is_end_stream(&body);
+        Self(if over {
+            Carrier::None
+        } else {
+            Carrier::Stream(body, stream)
+        })
+    }
+
+    fn take_link(&mut self) -> Option<Box<Link>> {
+        match std::mem::replace(&mut self.0, Carrier::None) {
+            Carrier::Link(link, _) => Some(link),
+            Carrier::Stream(..) | Carrier::None => None,
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let mut frame = poll_incoming(&mut self.body, cx);
-        if frame.is_pending()
-            && let Carrier::Link(Some((link, _))) = &mut self.carrier
-        {
-            link.poll(cx);
-            frame = poll_incoming(&mut self.body, cx);
-        }
+        let frame = match &mut self.0 {
+            Carrier::Link(link, _) => link
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(Broken::from))),
+            Carrier::Stream(body, _) => http_body::Body::poll_frame(Pin::new(body), cx),
+            Carrier::None => Poll::Ready(None),
+        };
         match &frame {
-            Poll::Ready(None) => self.carrier.finish(cx),
-            Poll::Ready(Some(Err(_))) => self.carrier.drop_it(),
-            Poll::Ready(Some(Ok(_))) if http_body::Body::is_end_stream(&self.body) => {
-                self.carrier.finish(cx);
-            }
+            Poll::Ready(Some(Err(_))) => self.0 = Carrier::None,
+            Poll::Ready(None) => self.give_back(),
+            Poll::Ready(Some(Ok(_))) if self.is_end_stream() => self.give_back(),
             _ => {}
         }
         frame.map_err(BodyError::Upstream)
     }
-}
 
-fn poll_incoming(
-    body: &mut Incoming,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-    http_body::Body::poll_frame(Pin::new(body), cx)
-}
-
-impl Carrier {
-    /// Lets the connection see the end of the answer, then gives it back.
-    fn finish(&mut self, cx: &mut Context<'_>) {
-        if let Self::Link(Some((link, _))) = self
-            && !link.is_free()
-        {
-            link.poll(cx);
-        }
-        self.give_back();
-    }
-
+    /// The link goes back to the pool, unless something of the exchange is left.
     fn give_back(&mut self) {
-        match self {
-            Self::Link(held) => {
-                if let Some((link, pool)) = held.take()
-                    && link.is_free()
-                {
-                    pool.put(link);
-                }
-            }
-            Self::Stream(held) => drop(held.take()),
+        if let Carrier::Link(link, pool) = std::mem::replace(&mut self.0, Carrier::None) {
+            pool.put(link);
         }
     }
 
-    fn drop_it(&mut self) {
-        match self {
-            Self::Link(held) => drop(held.take()),
-            Self::Stream(held) => drop(held.take()),
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Carrier::Link(link, _) => link.is_end_stream(),
+            Carrier::Stream(body, _) => http_body::Body::is_end_stream(body),
+            Carrier::None => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Carrier::Link(link, _) => link.size_hint(),
+            Carrier::Stream(body, _) => http_body::Body::size_hint(body),
+            Carrier::None => SizeHint::with_exact(0),
         }
     }
 }
@@ -236,11 +231,11 @@ impl Clock {
             Some(due) if due < whole => (due, BodyError::Idle),
             _ => (whole, BodyError::Whole),
         };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        if timer.deadline() != due {
-            timer.as_mut().reset(due);
+        if self.alarm.is_over(due, cx) {
+            Poll::Ready(error)
+        } else {
+            Poll::Pending
         }
-        timer.as_mut().poll(cx).map(|()| error)
     }
 }
 
@@ -288,14 +283,14 @@ impl<G: Guard> http_body::Body for Body<G> {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Text(text) => text.is_none(),
-            Source::Relayed(relayed) => relayed.body.is_end_stream(),
+            Source::Relayed(relayed) => relayed.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
-            Source::Relayed(relayed) => relayed.body.size_hint(),
+            Source::Relayed(relayed) => relayed.size_hint(),
         }
     }
 }

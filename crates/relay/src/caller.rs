@@ -1,15 +1,22 @@
-//! The peer of one connection.
+//! The peer of one request.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::h2::reply::Reply;
 use crate::interim::Interim;
 
-/// The peer of one connection.
+/// Who sent a request: the peer of an HTTP/1 connection, or of one stream of an HTTP/2 connection.
 #[derive(Debug)]
 pub struct Caller {
     addr: SocketAddr,
+    /// Its address without a port, as `X-Forwarded-For` names it; made once.
+    name: HeaderValue,
     pub(crate) interim: Interim,
+    /// Its way back, if it speaks HTTP/2.
+    reply: Option<Reply>,
     /// Requests that wait with a body that nobody reads yet.
     waiting: AtomicUsize,
 }
@@ -17,10 +24,32 @@ pub struct Caller {
 impl Caller {
     /// The peer at `addr`; whoever asks on behalf of this process has an address of its own.
     pub fn new(addr: SocketAddr) -> Self {
+        let name = HeaderValue::try_from(addr.ip().to_canonical().to_string());
         Self {
             addr,
+            name: name.unwrap_or(HeaderValue::from_static("unknown")),
             interim: Interim::default(),
+            reply: None,
             waiting: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn of_stream(addr: SocketAddr, reply: Reply) -> Self {
+        Self {
+            reply: Some(reply),
+            ..Self::new(addr)
+        }
+    }
+
+    pub(crate) fn reply(&self) -> Option<&Reply> {
+        self.reply.as_ref()
+    }
+
+    /// Sends an interim answer (1xx), if it is not too late for one.
+    pub(crate) fn interim(&self, status: StatusCode, headers: &HeaderMap) {
+        match &self.reply {
+            Some(reply) => reply.interim(status, headers),
+            None => self.interim.push(status, headers),
         }
     }
 
@@ -29,11 +58,17 @@ impl Caller {
         self.addr
     }
 
-    /// Makes its connection notice, while the answer is held, that it has left, although
-    /// nobody reads from it: hyper looks only once the body of a request was read. The request is then
-    /// dropped. Costs a second descriptor for the time, so it is for requests that have to wait.
+    /// Its address as `X-Forwarded-For` names it.
+    pub(crate) fn name(&self) -> &HeaderValue {
+        &self.name
+    }
+
+    /// Makes its connection notice, while the answer is held, that it has left, however much it
+    /// has sent that nobody reads. The request is then dropped. A little is read ahead in any
+    /// case, and mostly shows it; beyond that it costs a second descriptor for the time, so this
+    /// is for requests that have to wait.
     ///
-    /// A caller that has shut down its sending side counts as having left, as it does for hyper.
+    /// A caller that has shut down its sending side counts as having left.
     pub fn notice_leaving(&self) -> Noticing<'_> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Noticing(self)

@@ -1,14 +1,9 @@
 //! Serving one connection: HTTP/1.1, or HTTP/2 by prior knowledge, on one port.
 //!
-//! What hyper decides here, and callers of the original may notice: `Upgrade: h2c` is not taken,
-//! which RFC 9113 §3.1 allows (such a request is served as HTTP/1.1); the head of an HTTP/1
-//! request has at most 100 lines and about 400 KiB, beyond which it is 431; an HTTP version that does not
-//! exist is 400; over HTTP/1 only trailers that `Trailer` announced are sent, to a caller only
-//! if its `TE` lists `trailers`; a 304 has no Content-Length; HTTP/2 callers get no 1xx.
+//! `Upgrade: h2c` is not taken, which RFC 9113 §3.1 allows: such a request is served as HTTP/1.1.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -16,32 +11,26 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-use http::Request;
-use http_body::Body as _;
-use hyper::rt::Executor;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
-use tokio::io::AsyncReadExt;
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
-use tokio_util::task::TaskTracker;
 
 use crate::caller::Caller;
+use crate::h1::{self, stock};
+use crate::h2;
 use crate::nearby::Wire;
-use crate::patience::{HEAD_LIMIT, Patience, closes, head_is_over};
+use crate::patience::{HEAD_LIMIT, Patience};
 use crate::serve::Answer;
-use crate::transport::Transport;
 
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves until the caller closes, `open` is told to close and nothing is under way, or `open`
-/// is cut. Streams of HTTP/2 run as `tasks` of their own.
+/// is cut.
 pub(crate) async fn serve_connection<A: Answer>(
     mut wire: Wire,
     addr: SocketAddr,
     answer: &Arc<A>,
     open: &Open,
-    tasks: &TaskTracker,
 ) {
     if let Wire::Socket(stream) = &wire {
         // Small answers must not wait for the caller's acknowledgement of earlier ones.
@@ -50,62 +39,18 @@ pub(crate) async fn serve_connection<A: Answer>(
     let Some((first, is_h2)) = first_bytes(&mut wire, open).await else {
         return;
     };
-    let caller = Arc::new(Caller::new(addr));
-    let transport = Transport::new(wire, first, Arc::clone(&caller));
-    let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        head_is_over(!request.body().is_end_stream());
-        caller.interim.request_begins();
-        let (answer, caller) = (Arc::clone(answer), Arc::clone(&caller));
-        async move {
-            let mut answer = answer.answer(request.map(Into::into), caller).await;
-            answer.body_mut().begin();
-            Ok::<_, Infallible>(answer)
-        }
-    });
     if is_h2 {
-        let mut http = hyper::server::conn::http2::Builder::new(Streams(tasks.clone()));
-        // The limits that callers of the original know (spec/queue-proxy.md §2).
-        http.timer(TokioTimer::new())
-            .max_concurrent_streams(250)
-            .initial_stream_window_size(1 << 20)
-            // Above what one stream may hold: a body that waits to be read must not keep the
-            // others from coming.
-            .initial_connection_window_size(64 << 20)
-            .max_frame_size(1 << 20)
-            .max_header_list_size((1 << 20) + 320);
-        let mut http = pin!(http.serve_connection(transport, service));
-        // Each stream has limits of its own; a connection without any may idle.
-        drive(open, |cx, closing| {
-            if closing {
-                http.as_mut().graceful_shutdown();
-            }
-            http.as_mut().poll(cx).map(drop)
-        })
-        .await;
-    } else {
-        let mut http = hyper::server::conn::http1::Builder::new();
-        // hyper's limit on the head would also end idle connections, and costs a timer for
-        // each request.
-        http.header_read_timeout(None);
-        let mut http = pin!(http.serve_connection(transport, service).with_upgrades());
-        let driven = drive(open, |cx, closing| {
-            if closing {
-                // A request that has just come is still served.
-                if http.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(());
-                }
-                closes();
-                http.as_mut().graceful_shutdown();
-            }
-            http.as_mut().poll(cx).map(drop)
-        });
-        // `None`: the head of a request, or taking an answer, took too long.
-        let _ = Patience::with_first_bytes().limit(driven).await;
+        h2::server::serve(wire, addr, answer, open).await;
+        return;
     }
+    let caller = Arc::new(Caller::new(addr));
+    let mut http = pin!(h1::serve(wire, first, caller, answer, open));
+    let mut http = pin!(Patience::default().limit(http.as_mut()));
+    drive(open, |cx, _| http.as_mut().poll(cx)).await;
 }
 
 /// Reads just enough to tell the protocols apart. `None`: the connection ended before, or has to.
-async fn first_bytes(wire: &mut Wire, open: &Open) -> Option<(Bytes, bool)> {
+async fn first_bytes(wire: &mut Wire, open: &Open) -> Option<(BytesMut, bool)> {
     let mut reading = pin!(timeout(HEAD_LIMIT, read_first(wire)));
     let mut first = None;
     drive(open, |cx, closing| {
@@ -117,7 +62,7 @@ async fn first_bytes(wire: &mut Wire, open: &Open) -> Option<(Bytes, bool)> {
     first?.ok()?.ok()
 }
 
-async fn read_first(wire: &mut Wire) -> io::Result<(Bytes, bool)> {
+async fn read_first(wire: &mut Wire) -> io::Result<(BytesMut, bool)> {
     let mut first = [0; PREFACE.len()];
     let mut count = 0;
     loop {
@@ -125,17 +70,17 @@ async fn read_first(wire: &mut Wire) -> io::Result<(Bytes, bool)> {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             read => count += read,
         }
-        if first[..count] != PREFACE[..count] {
-            return Ok((Bytes::copy_from_slice(&first[..count]), false));
-        }
-        if count == PREFACE.len() {
-            return Ok((Bytes::copy_from_slice(&first), true));
+        let is_h2 = first[..count] == PREFACE[..count];
+        if !is_h2 || count == PREFACE.len() {
+            let mut buffer = stock::take(stock::SMALL);
+            buffer.extend_from_slice(&first[..count]);
+            return Ok((buffer, is_h2));
         }
     }
 }
 
 /// Polls a connection to its end; tells it once to close, drops it when it is cut.
-async fn drive(open: &Open, mut poll: impl FnMut(&mut Context<'_>, bool) -> Poll<()>) {
+pub(crate) async fn drive(open: &Open, mut poll: impl FnMut(&mut Context<'_>, bool) -> Poll<()>) {
     let mut entered = None;
     let mut closing = false;
     poll_fn(|cx| {
@@ -149,16 +94,6 @@ async fn drive(open: &Open, mut poll: impl FnMut(&mut Context<'_>, bool) -> Poll
         poll(cx, close_now)
     })
     .await;
-}
-
-/// Runs the streams of HTTP/2 connections.
-#[derive(Clone, Debug)]
-struct Streams(TaskTracker);
-
-impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Streams {
-    fn execute(&self, stream: F) {
-        self.0.spawn(Patience::without_heads().limit(stream));
-    }
 }
 
 const END_CLOSE: u8 = 1;
@@ -179,6 +114,11 @@ impl Open {
         let key = wakers.0;
         wakers.1.insert(key, waker);
         Entered { open: self, key }
+    }
+
+    /// Whether no further request is to be taken.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.state.load(Ordering::Acquire) != 0
     }
 
     /// No request after those under way.

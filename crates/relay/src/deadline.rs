@@ -2,13 +2,15 @@
 //!
 //! Source: spec/queue-proxy.md §3.3, spec/activator.md §2.11.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use penstock_types::Timeouts;
-use tokio::time::error::Elapsed;
-use tokio::time::{Instant, Timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::body::Deadlines;
+use crate::patience;
 
 /// The limits of one request.
 #[derive(Clone, Copy, Debug)]
@@ -22,9 +24,22 @@ pub struct Limits {
 #[error("no answer began in time")]
 pub struct TooLate;
 
-impl From<Elapsed> for TooLate {
-    fn from(_: Elapsed) -> Self {
-        Self
+/// Waits for an instant by the timer of the task; by one of its own in a task that has none.
+#[derive(Debug, Default)]
+pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Whether `due` has passed; otherwise the task is polled again by then. To be asked at each
+    /// poll that ends with waiting.
+    pub(crate) fn is_over(&mut self, due: Instant, cx: &mut Context<'_>) -> bool {
+        if let Some(over) = patience::try_is_over(due) {
+            return over;
+        }
+        let own = self.0.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if own.deadline() != due {
+            own.as_mut().reset(due);
+        }
+        own.as_mut().poll(cx).is_ready()
     }
 }
 
@@ -65,17 +80,30 @@ impl Limits {
         }
     }
 
-    /// Runs `step` for as long as the answer may take to begin, and drops it then. The error is
-    /// a [`TooLate`]. (No `async fn`: that would hold the step twice, as its argument and where it
-    /// is awaited.)
-    pub fn answer_within<F: Future>(&self, step: F) -> Timeout<F> {
-        timeout_at(self.answer_due(), step)
+    /// Runs `step` for as long as the answer may take to begin. It is pinned where it is, since
+    /// an argument would be held twice.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLate`]; the step is then to be dropped.
+    pub fn answer_within<F: Future>(
+        &self,
+        mut step: Pin<&mut F>,
+    ) -> impl Future<Output = Result<F::Output, TooLate>> {
+        let due = self.answer_due();
+        let mut alarm = Alarm::default();
+        poll_fn(move |cx| match step.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending if alarm.is_over(due, cx) => Poll::Ready(Err(TooLate)),
+            Poll::Pending => Poll::Pending,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::pin;
     use std::time::Duration;
 
     #[tokio::test(start_paused = true)]
@@ -93,8 +121,8 @@ mod tests {
                 response_start: start.map(seconds),
                 idle: idle.map(seconds),
             });
-            let late = limits.answer_within(std::future::pending::<()>()).await;
-            assert_eq!(late.map_err(TooLate::from), Err(TooLate), "{case}");
+            let never = pin!(std::future::pending::<()>());
+            assert_eq!(limits.answer_within(never).await, Err(TooLate), "{case}");
             assert_eq!(limits.arrived().elapsed(), seconds(want), "{case}");
         }
     }

@@ -1,39 +1,39 @@
 //! One exchange with an upstream: send a request, get the head of its answer, hand over a body
 //! that brings the rest.
 //!
-//! Over HTTP/2 hyper sends the body of a request in a task of its own, which asks for more only
-//! once the upstream has room for it. If the caller leaves while there is none, the upstream
-//! hears of it when it reads on or ends; one that does neither keeps its stream.
+//! Over HTTP/2 an upstream says of requests that it has not processed them (RFC 9113 §8.7): those
+//! are sent again, whatever they are, as far as their bodies are still there.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::EXPECT;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
-use hyper::upgrade::OnUpgrade;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::body::{Body, Carrier, Guard, Relayed};
+use crate::body::{Body, Guard, Relayed};
 use crate::caller::Caller;
 use crate::deadline::Limits;
+pub use crate::dial::DialError;
+pub use crate::h1::{BadBody, BadHead, WrongLength};
+use crate::h2::inflow::Inflow;
 use crate::headers;
-use crate::link::DialError;
+use crate::incoming::Broken;
+pub use crate::link::LinkError;
 pub use crate::outgoing::Outgoing;
 pub use crate::pool::Keep;
 use crate::pool::Pool;
 use crate::request_body::RequestBody;
-use crate::tunnel;
 use crate::workers::Workers;
+
+/// How often a request is sent, at most, that an HTTP/2 upstream says it has not processed. Some
+/// are refused because it had not yet said how many it takes at once.
+const ATTEMPTS: u32 = 5;
 
 /// Sends requests on. One for each worker: its connections stay on the thread that made them.
 #[derive(Clone, Debug)]
 pub struct Relay {
     pool: Arc<Pool>,
-    /// Upgraded connections run in here, until `cut`.
-    tasks: TaskTracker,
-    cut: CancellationToken,
 }
 
 /// Why there is no answer of the upstream to hand on.
@@ -42,29 +42,30 @@ pub enum ForwardError {
     /// No connection: nothing was sent.
     #[error(transparent)]
     Dial(#[from] DialError),
-    /// There was a connection, and it ended before anything of the request was written to it.
-    #[error("{addr} closed the connection before it was sent anything")]
+    /// There was a connection, and it ended before anything of the request was written to it; or,
+    /// by HTTP/2, the upstream has said that it did not process the request (RFC 9113 §8.7).
+    #[error("{addr} closed the connection before it was sent anything, or refused it unread")]
     Unsent {
         /// Who was to be asked.
         addr: SocketAddr,
-        /// What hyper says.
-        source: hyper::Error,
+        /// What is known of it.
+        source: Broken,
     },
     /// The connection ended before the head of the answer was complete.
     #[error("{addr} closed the connection before it answered")]
     Closed {
         /// Who was asked.
         addr: SocketAddr,
-        /// What hyper says.
-        source: hyper::Error,
+        /// What is known of it.
+        source: Broken,
     },
     /// What came is no HTTP, or the connection broke.
     #[error("{addr} gave no usable answer: {source}")]
     Broken {
         /// Who was asked.
         addr: SocketAddr,
-        /// What hyper says.
-        source: hyper::Error,
+        /// What is known of it.
+        source: Broken,
     },
     /// Nobody had the request yet, but more of its body was read than is kept to send it again.
     #[error("the pod could not be reached, and the body was too long to send it to another")]
@@ -106,29 +107,20 @@ impl ForwardError {
 }
 
 impl Relay {
-    /// A relay that keeps `keep` idle connections; its upgraded ones are `tasks`, ended by `cut`.
-    pub fn new(keep: Keep, tasks: TaskTracker, cut: CancellationToken) -> Self {
+    /// A relay that keeps `keep` idle connections.
+    pub fn new(keep: Keep) -> Self {
         Self {
             pool: Arc::new(Pool::new(keep, None)),
-            tasks,
-            cut,
         }
     }
 
     /// One for each of `workers`, in their order. Upstreams that are served by the same workers are
     /// reached within the process, without a socket.
-    pub fn for_workers(
-        workers: &Workers,
-        keep: Keep,
-        tasks: &TaskTracker,
-        cut: &CancellationToken,
-    ) -> Vec<Self> {
+    pub fn for_workers(workers: &Workers, keep: Keep) -> Vec<Self> {
         let near = |worker| Some((workers.nearby().clone(), worker));
         (0..workers.count())
             .map(|worker| Self {
                 pool: Arc::new(Pool::new(keep, near(worker))),
-                tasks: tasks.clone(),
-                cut: cut.clone(),
             })
             .collect()
     }
@@ -138,8 +130,8 @@ impl Relay {
         self.pool.retain(stays);
     }
 
-    /// Sends `outgoing` to `addr` with `Host: host`; HTTP/2 if it came by HTTP/2. Answers of
-    /// HTTP/1 upstreams with status 1xx go straight to `caller`.
+    /// Sends `outgoing` to `addr` with `Host: host`; HTTP/2 if it came by HTTP/2. Answers
+    /// with status 1xx go straight to `caller`.
     ///
     /// A connection that had been used before and ends without a byte of the answer is replaced
     /// by a new one if the request may be repeated, or nothing of it was written.
@@ -157,8 +149,8 @@ impl Relay {
         caller: &Arc<Caller>,
     ) -> Result<Response<Relayed>, ForwardError> {
         let answer = if outgoing.version() == Version::HTTP_2 {
-            // Boxed, as dialling is: most requests need neither, and all would carry the room.
-            Box::pin(self.by_stream(addr, outgoing.request(body, host))).await?
+            // Boxed, as dialling is: requests that do not need it would carry the room.
+            Box::pin(self.by_stream(addr, host, outgoing, body, caller)).await?
         } else {
             self.by_link(addr, host, outgoing, body, caller).await?
         };
@@ -178,25 +170,47 @@ impl Relay {
     async fn by_stream(
         &self,
         addr: SocketAddr,
-        mut request: Request<RequestBody>,
+        host: &HeaderValue,
+        outgoing: &Outgoing,
+        mut body: RequestBody,
+        caller: &Caller,
     ) -> Result<Response<Relayed>, ForwardError> {
+        let bare = body.is_empty();
+        let mut attempts = 1;
         loop {
-            let (mut shared, stream) = self.pool.share(addr).await?;
-            let used = shared.is_used();
-            let mut error = match shared.sender.try_send_request(request).await {
-                Ok(answer) => {
-                    shared.answered();
-                    let carrier = Carrier::Stream(Some(stream));
-                    return Ok(answer.map(|body| Relayed::new(body.into(), carrier)));
+            let (shared, mut stream) = self.pool.share(addr).await?;
+            let go = held_back(outgoing, &mut body);
+            let hear = |interim: Response<()>| match &go {
+                Some(go) if interim.status() == StatusCode::CONTINUE => go.notify_one(),
+                _ if outgoing.hears_interim() => {
+                    caller.interim(interim.status(), interim.headers());
                 }
-                Err(error) => error,
+                _ => {}
             };
-            request = match error.take_message() {
-                // It ended before anything was written: as good as new.
-                Some(request) if used => request,
-                Some(_) => return Err(unsent(addr, error.into_error())),
-                None => return Err(failed(addr, error.into_error())),
+            let head = outgoing.stream_head(host);
+            let failed = match shared.ask(head, &mut body, &mut stream, hear).await {
+                Ok(answer) => {
+                    let (parts, body) = answer.into_parts();
+                    let body = Inflow::of_answer(body, &parts.headers);
+                    let body = Relayed::by_stream(body.into(), stream);
+                    return Ok(Response::from_parts(parts, body));
+                }
+                Err(failed) => failed,
             };
+            let again = if failed.unprocessed {
+                !body.is_begun()
+            } else {
+                failed.stale && bare && outgoing.is_repeatable() && failed.why.is_end()
+            };
+            attempts += 1;
+            if !again || attempts > ATTEMPTS {
+                let source = failed.why;
+                return Err(if failed.unprocessed {
+                    ForwardError::Unsent { addr, source }
+                } else {
+                    broke(addr, source)
+                });
+            }
         }
     }
 
@@ -208,91 +222,69 @@ impl Relay {
         mut body: RequestBody,
         caller: &Arc<Caller>,
     ) -> Result<Response<Relayed>, ForwardError> {
-        let go = outgoing.has(EXPECT).then(|| {
-            let go = Arc::new(Notify::new());
-            body.wait_for(Arc::clone(&go));
-            go
-        });
         let bare = body.is_empty();
-        let mut request = outgoing.request(body, host);
         loop {
-            let mut link = match self.pool.take(addr).await {
+            let mut link = match self.pool.take(addr) {
                 Some(link) => link,
                 None => Box::pin(self.pool.open(addr)).await?,
             };
-            hear_interim(&mut request, go.as_ref(), outgoing, caller);
-            let error = match link.send(request).await {
+            link.begin(outgoing, host, body);
+            let answered = poll_fn(|cx| {
+                link.poll_head(cx, |status, headers| {
+                    if outgoing.hears_interim() {
+                        caller.interim(status, headers);
+                    }
+                })
+            });
+            let error = match answered.await {
                 Ok(answer) => {
-                    let carrier = Carrier::Link(Some((link, Arc::clone(&self.pool))));
-                    return Ok(if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-                        answer.map(|body| Relayed::upgraded(body.into(), carrier))
+                    let switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+                    let body = if switched {
+                        Relayed::upgraded(link, &self.pool)
                     } else {
-                        answer.map(|body| Relayed::new(body.into(), carrier))
-                    });
+                        Relayed::by_link(link, &self.pool)
+                    };
+                    return Ok(answer.map(|()| body));
                 }
                 Err(error) => error,
             };
-            let stale = link.used;
-            drop(link);
-            let mut error = error;
-            request = match error.take_message() {
+            let stale = link.used && link.is_silent() && error.is_end();
+            body = match link.take_back() {
                 // Nothing was written: as good as new.
-                Some(request) if stale => request,
-                Some(_) => return Err(unsent(addr, error.into_error())),
-                None if stale && bare && outgoing.is_repeatable() && ended(error.error()) => {
-                    outgoing.request(RequestBody::empty(), host)
+                Some(body) if stale => body,
+                Some(_) => {
+                    let source = error.into();
+                    return Err(ForwardError::Unsent { addr, source });
                 }
-                None => return Err(failed(addr, error.into_error())),
+                None if stale && bare && outgoing.is_repeatable() => RequestBody::empty(),
+                None => return Err(broke(addr, error.into())),
             };
         }
     }
 
     /// Makes the caller's answer of an upstream's: it holds `guard` to its last byte and ends at
-    /// the limits. After a 101 the two connections are joined, under the same conditions, and the
-    /// answer itself is only a head. `upgrade` is the right to do so, from the caller's request.
+    /// the limits. After a 101 the two connections are joined under the same conditions.
     pub fn hand_on<G: Guard>(
         &self,
-        mut answer: Response<Relayed>,
-        upgrade: Option<OnUpgrade>,
+        answer: Response<Relayed>,
         limits: &Limits,
         guard: G,
     ) -> Response<Body<G>> {
         let until = limits.of_answer();
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS
-            && let Some(caller) = upgrade
-            && let Some(link) = answer.body_mut().take_link()
-        {
-            let cut = self.cut.clone();
-            self.tasks.spawn(async move {
-                let _guard = guard;
-                cut.run_until_cancelled(tunnel::run(caller, link, until))
-                    .await;
-            });
-            return answer.map(|_| Body::text(""));
-        }
         answer.map(|relayed| Body::relayed(relayed).until(until).holding(guard))
     }
 }
 
-/// Passes 1xx answers on; `100 Continue` also lets the held back body go, which makes hyper
-/// tell the caller.
-fn hear_interim(
-    request: &mut Request<RequestBody>,
-    go: Option<&Arc<Notify>>,
-    outgoing: &Outgoing,
-    caller: &Arc<Caller>,
-) {
-    // An HTTP/1.0 caller does not know interim answers (RFC 9110 §15.2).
-    let heard = outgoing.version() == Version::HTTP_11;
-    let (go, caller) = (go.cloned(), Arc::clone(caller));
-    hyper::ext::on_informational(request, move |interim| match &go {
-        Some(go) if interim.status() == StatusCode::CONTINUE => go.notify_one(),
-        _ if heard => caller.interim.push(interim.status(), interim.headers()),
-        _ => {}
-    });
+/// Holds the body back until the upstream asks for it, if the caller waits for that.
+fn held_back(outgoing: &Outgoing, body: &mut RequestBody) -> Option<Arc<Notify>> {
+    outgoing.expects().then(|| {
+        let go = Arc::new(Notify::new());
+        body.wait_for(Arc::clone(&go));
+        go
+    })
 }
 
-fn switched(answer: &mut http::HeaderMap, outgoing: &Outgoing) -> Result<(), ForwardError> {
+fn switched(answer: &mut HeaderMap, outgoing: &Outgoing) -> Result<(), ForwardError> {
     let got = answer.get(http::header::UPGRADE).cloned();
     let text = |value: Option<&HeaderValue>| {
         value.map_or_else(String::new, |value| {
@@ -315,23 +307,8 @@ fn switched(answer: &mut http::HeaderMap, outgoing: &Outgoing) -> Result<(), For
     }
 }
 
-fn ended(error: &hyper::Error) -> bool {
-    error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_io(error)
-}
-
-fn is_io(error: &hyper::Error) -> bool {
-    use std::error::Error as _;
-    error
-        .source()
-        .is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
-}
-
-fn unsent(addr: SocketAddr, source: hyper::Error) -> ForwardError {
-    ForwardError::Unsent { addr, source }
-}
-
-fn failed(addr: SocketAddr, source: hyper::Error) -> ForwardError {
-    if ended(&source) {
+fn broke(addr: SocketAddr, source: Broken) -> ForwardError {
+    if source.is_end() {
         ForwardError::Closed { addr, source }
     } else {
         ForwardError::Broken { addr, source }

@@ -2,20 +2,12 @@
 //!
 //! Source: spec/queue-proxy.md §3.7, §3.9; spec/activator.md §7; RFC 9110 §7.6.
 
-use std::fmt::Write as _;
-use std::net::IpAddr;
-
+use bytes::Bytes;
 use http::Version;
-use http::header::{
-    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    TE, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE};
 use http::request::Parts;
 use penstock_types::header;
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The host that a request is for: the target's authority where it has one (HTTP/2, absolute
@@ -27,11 +19,19 @@ pub fn host(head: &Parts) -> Option<HeaderValue> {
     }
 }
 
-/// Whether a request lacks the Host that HTTP/1.1 demands, or has several (RFC 9112 §3.2).
+/// Whether a request lacks the Host that HTTP/1.1 demands, has several, or one that is none
+/// (RFC 9112 §3.2).
 pub fn has_bad_host(head: &Parts) -> bool {
     let mut lines = head.headers.get_all(HOST).iter();
-    let first = lines.next();
-    lines.next().is_some() || (head.version == Version::HTTP_11 && first.is_none())
+    match lines.next() {
+        None => head.version == Version::HTTP_11,
+        Some(first) => lines.next().is_some() || !first.as_bytes().iter().all(is_of_a_host),
+    }
+}
+
+/// RFC 3986 §3.2.2, §3.2.3: what a host and a port may be written with.
+fn is_of_a_host(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(byte)
 }
 
 /// Whether a comma list in any line of `name` has `token`, ignoring case.
@@ -55,6 +55,10 @@ pub fn upgrade_type(headers: &HeaderMap) -> Option<HeaderValue> {
 ///
 /// `Trailer` stays, since trailers are forwarded; so does `TE: trailers`.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // One look at each name is cheaper than asking for all of these, and mostly enough.
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
@@ -69,23 +73,43 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
                 headers.remove(name);
             }
         }
-        headers.remove(CONNECTION);
     }
     let trailers_wanted = headers.contains_key(TE) && lists(headers, &TE, "trailers");
-    for name in [
-        PROXY_CONNECTION,
-        KEEP_ALIVE,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        HTTP2_SETTINGS,
-    ] {
+    for name in HOP_BY_HOP {
         headers.remove(name);
     }
     if trailers_wanted {
         headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+const HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "proxy-connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+];
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(&name.as_str())
+}
+
+/// Makes one line of the lines that HTTP/2 may have split `Cookie` into (RFC 9113 §8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if lines.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
     }
 }
 
@@ -96,17 +120,19 @@ pub fn remove_routing(headers: &mut HeaderMap) {
 }
 
 /// Appends the caller to `X-Forwarded-For`, all earlier lines joined into one.
-pub fn append_forwarded_for(headers: &mut HeaderMap, caller: IpAddr) {
-    let mut value = String::new();
-    for line in headers.get_all(&X_FORWARDED_FOR) {
-        if let Ok(line) = line.to_str() {
-            value.push_str(line);
-            value.push_str(", ");
-        }
+pub(crate) fn append_forwarded_for(headers: &mut HeaderMap, caller: &HeaderValue) {
+    let mut earlier = headers.get_all(&X_FORWARDED_FOR).iter().peekable();
+    if earlier.peek().is_none() {
+        headers.insert(X_FORWARDED_FOR, caller.clone());
+        return;
     }
-    // Writing to a String does not fail.
-    let _ = write!(value, "{}", caller.to_canonical());
-    if let Ok(value) = HeaderValue::try_from(value) {
+    let mut value = Vec::new();
+    for line in earlier.filter(|line| line.to_str().is_ok()) {
+        value.extend_from_slice(line.as_bytes());
+        value.extend_from_slice(b", ");
+    }
+    value.extend_from_slice(caller.as_bytes());
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(value)) {
         headers.insert(X_FORWARDED_FOR, value);
     }
 }
@@ -175,11 +201,26 @@ mod tests {
     #[test]
     fn case_103_the_caller_is_appended_to_all_earlier_lines() {
         let mut map = headers(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "::1")]);
-        append_forwarded_for(&mut map, [127, 0, 0, 1].into());
+        append_forwarded_for(&mut map, &HeaderValue::from_static("127.0.0.1"));
         assert_eq!(
             lines(&map),
             [("x-forwarded-for", "1.2.3.4, ::1, 127.0.0.1")]
         );
+    }
+
+    #[test]
+    fn cookies_that_http2_has_split_are_one_line_again() {
+        for (split, want) in [
+            (
+                &[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")][..],
+                "a=1; b=2; c=3",
+            ),
+            (&[("cookie", "a=1; b=2")], "a=1; b=2"),
+        ] {
+            let mut map = headers(split);
+            join_cookies(&mut map);
+            assert_eq!(lines(&map), [("cookie", want)]);
+        }
     }
 
     #[test]

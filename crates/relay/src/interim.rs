@@ -1,15 +1,13 @@
-//! Interim answers (1xx) to an HTTP/1 caller.
-//!
-//! hyper's server has no way to send one, so they are written past it: they wait here until the
-//! connection's transport is next asked to write or flush. That is safe because a 1xx may only
-//! come while the final answer of the current request has not begun, and normally nothing of an
-//! earlier answer is left by then. It can be, if requests are pipelined by a caller that does not
-//! read: then those of the later request are left out.
+//! Interim answers (1xx) on their way to one HTTP/1 caller. They wait here until the caller's
+//! connection is next polled, which is at once: the exchange with the upstream runs within it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use bytes::BytesMut;
 use http::{HeaderMap, StatusCode};
+
+use crate::h1::encode;
 
 /// Most bytes of interim answers that wait for one slow caller; what is beyond is left out, as
 /// a proxy may (RFC 9110 §15.2).
@@ -19,60 +17,29 @@ const MOST_WAITING: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Interim {
     any: AtomicBool,
-    /// Bytes of hyper's were written since hyper said last that it has none left.
-    unflushed: AtomicBool,
-    /// Not for this request.
-    muted: AtomicBool,
-    waiting: Mutex<Vec<u8>>,
+    waiting: Mutex<BytesMut>,
 }
 
 impl Interim {
-    /// Queues one; it goes out when the caller's connection is next polled, which it is: the
-    /// exchange with the upstream runs inside that very poll.
+    /// Queues one.
     pub(crate) fn push(&self, status: StatusCode, headers: &HeaderMap) {
-        if self.muted.load(Ordering::Relaxed) {
-            return;
-        }
-        let mut text = format!("HTTP/1.1 {} ", status.as_u16()).into_bytes();
-        text.extend_from_slice(status.canonical_reason().unwrap_or("Interim").as_bytes());
-        text.extend_from_slice(b"\r\n");
-        for (name, value) in headers {
-            text.extend_from_slice(name.as_str().as_bytes());
-            text.extend_from_slice(b": ");
-            text.extend_from_slice(value.as_bytes());
-            text.extend_from_slice(b"\r\n");
-        }
-        text.extend_from_slice(b"\r\n");
+        let mut text = BytesMut::new();
+        encode::interim(&mut text, status, headers);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() + text.len() <= MOST_WAITING {
-            waiting.extend_from_slice(&text);
+            waiting.unsplit(text);
             self.any.store(true, Ordering::Release);
         }
     }
 
-    /// The next request begins.
-    pub(crate) fn request_begins(&self) {
-        let unflushed = self.unflushed.load(Ordering::Relaxed);
-        self.muted.store(unflushed, Ordering::Relaxed);
-    }
-
-    /// hyper writes, or has written all that it had.
-    pub(crate) fn hyper_writes(&self, writes: bool) {
-        self.unflushed.store(writes, Ordering::Relaxed);
-    }
-
-    /// Whether any wait.
-    pub(crate) fn any(&self) -> bool {
-        self.any.load(Ordering::Acquire)
-    }
-
-    /// Hands what waits to `write`, which says how much of it it took.
-    pub(crate) fn drain<E>(&self, write: impl FnOnce(&[u8]) -> Result<usize, E>) -> Result<(), E> {
+    /// What waits, if anything does.
+    pub(crate) fn take(&self) -> Option<BytesMut> {
+        if !self.any.load(Ordering::Acquire) {
+            return None;
+        }
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = write(&waiting)?;
-        waiting.drain(..taken);
-        self.any.store(!waiting.is_empty(), Ordering::Release);
-        Ok(())
+        self.any.store(false, Ordering::Release);
+        Some(std::mem::take(&mut *waiting))
     }
 }
 
@@ -82,50 +49,26 @@ mod tests {
     use http::HeaderValue;
 
     #[test]
-    fn what_was_not_taken_waits_on() {
+    fn what_waits_is_taken_once() {
         let interim = Interim::default();
+        assert_eq!(interim.take(), None);
         let mut headers = HeaderMap::new();
         headers.insert("link", HeaderValue::from_static("</a.css>"));
         interim.push(StatusCode::EARLY_HINTS, &headers);
-        let whole = b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n";
-
-        let mut sent = Vec::new();
-        for take in [10, usize::MAX] {
-            assert!(interim.any());
-            let drained: Result<(), ()> = interim.drain(|bytes| {
-                let taken = take.min(bytes.len());
-                sent.extend_from_slice(&bytes[..taken]);
-                Ok(taken)
-            });
-            drained.unwrap();
-        }
-        assert!(!interim.any());
-        assert_eq!(sent, whole);
-    }
-
-    #[test]
-    fn none_goes_out_before_the_rest_of_an_earlier_answer() {
-        let interim = Interim::default();
-        for (unflushed, goes) in [(true, false), (false, true)] {
-            interim.hyper_writes(unflushed);
-            interim.request_begins();
-            interim.hyper_writes(false);
-            interim.push(StatusCode::EARLY_HINTS, &HeaderMap::new());
-            assert_eq!(interim.any(), goes);
-        }
+        interim.push(StatusCode::CONTINUE, &HeaderMap::new());
+        let whole =
+            b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
+        assert_eq!(interim.take().unwrap(), &whole[..]);
+        assert_eq!(interim.take(), None);
     }
 
     #[test]
     fn a_caller_that_does_not_read_holds_a_bounded_number() {
         let interim = Interim::default();
-        let headers = HeaderMap::new();
         for _ in 0..100_000 {
-            interim.push(StatusCode::PROCESSING, &headers);
+            interim.push(StatusCode::PROCESSING, &HeaderMap::new());
         }
-        let drained: Result<(), ()> = interim.drain(|bytes| {
-            assert!(bytes.len() <= MOST_WAITING && bytes.ends_with(b"\r\n\r\n"));
-            Ok(bytes.len())
-        });
-        drained.unwrap();
+        let waiting = interim.take().unwrap();
+        assert!(waiting.len() <= MOST_WAITING && waiting.ends_with(b"\r\n\r\n"));
     }
 }

@@ -8,9 +8,11 @@
 //!
 //! - [`listen`]: sockets to accept from, with errors that name the address
 //! - `nearby.rs`: connections within one process, where both ends are in it
+//! - `h1/`: HTTP/1, both sides of it; `dial.rs`, `pool.rs`, `link.rs`: connections to upstreams
 //! - [`workers`]: one thread and one single-threaded runtime each; a request never leaves its own
 //! - [`serve`]: accepts and spreads connections; `connection.rs` tells HTTP/1.1 from HTTP/2 and
-//!   serves one until closed or cut; `patience.rs` limits heads and answers that are not taken
+//!   serves one until closed or cut; `patience.rs` is the one timer of a connection
+//! - `h2/`: HTTP/2, callers' connections and those to upstreams
 //! - [`headers`]: what a proxy removes, adds and keeps
 //! - [`forward`]: one exchange with an upstream, over the pool of the worker
 //! - [`incoming`]: bodies as they come in, of callers and of upstreams
@@ -22,15 +24,20 @@
 //! - [`tls`]: certificates that are read anew when they change, and what is spoken with them
 //!
 //! A connection to an HTTP/1 upstream has no task of its own: whoever uses it drives it
-//! (`link.rs`). That saves two task switches for each read of a response.
+//! (`link.rs`). That saves two task switches for each read of a response. One to an HTTP/2 upstream
+//! is shared, and has one.
 
 #![forbid(unsafe_code)]
 
 pub mod body;
 mod caller;
 mod connection;
+mod date;
 pub mod deadline;
+mod dial;
 pub mod forward;
+mod h1;
+mod h2;
 pub mod headers;
 pub mod incoming;
 mod interim;
@@ -45,6 +52,5 @@ pub mod refusal;
 pub mod request_body;
 pub mod serve;
 pub mod tls;
-mod transport;
 mod tunnel;
 pub mod workers;

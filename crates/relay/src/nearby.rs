@@ -170,8 +170,8 @@ mod tests {
         serve(&listener, &workers, &stop, || Who).unwrap();
         drop(listener);
         let keep = Keep { total: 8, each: 8 };
-        let near = Relay::for_workers(&workers, keep, &stop.tasks, &stop.cut).remove(0);
-        let far = Relay::new(keep, stop.tasks.clone(), stop.cut.clone());
+        let near = Relay::for_workers(&workers, keep).remove(0);
+        let far = Relay::new(keep);
 
         for _ in 0..2 {
             assert_eq!(ask(&near, addr).await.unwrap(), "0");

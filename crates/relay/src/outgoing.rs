@@ -1,20 +1,23 @@
 //! A request on its way out: what came in without what concerned the incoming connection, kept
 //! so that it can be sent more than once.
 
-use http::header::{CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
+use bytes::BytesMut;
+use http::header::{EXPECT, HOST};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Uri, Version};
 
 use crate::caller::Caller;
+use crate::h1::{Encoder, encode};
 use crate::headers;
-use crate::request_body::RequestBody;
 
 /// A request with its hop-by-hop headers gone, ready to be sent, more than once if need be.
 #[derive(Debug)]
 pub struct Outgoing {
     parts: Parts,
     upgrade: Option<HeaderValue>,
+    /// An HTTP/1.0 caller does not know interim answers (RFC 9110 §15.2).
+    hears_interim: bool,
 }
 
 impl Outgoing {
@@ -25,7 +28,7 @@ impl Outgoing {
             .then(|| headers::upgrade_type(&parts.headers))
             .flatten();
         headers::remove_hop_by_hop(&mut parts.headers);
-        headers::append_forwarded_for(&mut parts.headers, caller.addr().ip());
+        headers::append_forwarded_for(&mut parts.headers, caller.name());
         if let Some(protocol) = upgrade.clone() {
             headers::ask_upgrade(&mut parts.headers, protocol);
         }
@@ -36,7 +39,11 @@ impl Outgoing {
         {
             parts.headers.insert(HOST, host);
         }
-        Self { parts, upgrade }
+        Self {
+            hears_interim: parts.version >= Version::HTTP_11,
+            parts,
+            upgrade,
+        }
     }
 
     /// The head, for further changes.
@@ -63,50 +70,57 @@ impl Outgoing {
         }
     }
 
+    /// Goes out as HTTP/1.1 whatever it came in as.
+    pub fn use_http1(&mut self) {
+        if self.parts.version == Version::HTTP_2 {
+            self.parts.version = Version::HTTP_11;
+            headers::join_cookies(&mut self.parts.headers);
+        }
+    }
+
     pub(crate) fn version(&self) -> Version {
         self.parts.version
     }
 
-    pub(crate) fn has(&self, name: HeaderName) -> bool {
-        self.parts.headers.contains_key(name)
+    pub(crate) fn hears_interim(&self) -> bool {
+        self.hears_interim
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        &self.parts.method
+    }
+
+    /// Whether its body waits until it is asked for.
+    pub(crate) fn expects(&self) -> bool {
+        self.parts.headers.contains_key(EXPECT)
     }
 
     pub(crate) fn upgrade(&self) -> Option<&HeaderValue> {
         self.upgrade.as_ref()
     }
 
-    /// A copy of the head for one attempt. The extensions are the connection's and stay behind.
-    pub(crate) fn request(&self, body: RequestBody, host: &HeaderValue) -> Request<RequestBody> {
-        let mut request = Request::new(body);
+    /// Writes the head for one attempt over HTTP/1.
+    pub(crate) fn write(&self, out: &mut BytesMut, host: &HeaderValue, body: Option<Encoder>) {
+        let Parts {
+            method,
+            uri,
+            headers,
+            ..
+        } = &self.parts;
+        encode::request(out, method, uri, host, headers, body);
+    }
+
+    /// A copy of the head for one attempt by HTTP/2. The extensions are the connection's and stay
+    /// behind.
+    pub(crate) fn stream_head(&self, host: &HeaderValue) -> Request<()> {
+        let mut request = Request::new(());
+        *request.version_mut() = Version::HTTP_2;
         *request.method_mut() = self.parts.method.clone();
         *request.headers_mut() = self.parts.headers.clone();
-        if self.parts.version == Version::HTTP_2 {
-            *request.version_mut() = Version::HTTP_2;
-            request.headers_mut().remove(HOST);
-            *request.uri_mut() = absolute(&self.parts.uri, host);
-        } else {
-            if self.parts.method != Method::CONNECT {
-                *request.uri_mut() = origin(&self.parts.uri);
-            } else if let Some(authority) = self.parts.uri.authority() {
-                *request.uri_mut() = Uri::from(authority.clone());
-            }
-            let chunked = !request.body().is_empty();
-            let headers = request.headers_mut();
-            headers.insert(HOST, host.clone());
-            if chunked && !headers.contains_key(CONTENT_LENGTH) {
-                // Without it hyper leaves the body of a GET out.
-                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            }
-        }
+        request.headers_mut().remove(HOST);
+        *request.uri_mut() = absolute(&self.parts.uri, host);
         request
     }
-}
-
-/// Origin form: the path and query exactly as they came.
-fn origin(uri: &Uri) -> Uri {
-    uri.path_and_query()
-        .cloned()
-        .map_or_else(Uri::default, Uri::from)
 }
 
 /// What HTTP/2 needs for its `:scheme`, `:authority` and `:path`.

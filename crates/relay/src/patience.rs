@@ -1,15 +1,15 @@
-//! How long a connection may take over the head of a request, and over taking an answer.
+//! What a task waits for at most: one timer for each task, whatever number of requests it
+//! serves, so that a request costs none.
 //!
-//! Both are known only in the task that serves the connection (for HTTP/2: the stream), so they
-//! are kept there, in a task-local. Nothing is timed per request: one timer for each task is set
-//! to the first due time and, should it ring too early, to the next.
+//! Whoever waits within the task says at each poll until when ([`is_over`]). The timer is set to
+//! the first of these instants. Should it ring too early, since that wait has ended long ago, it
+//! is set to the next one; it need not be stopped.
 //!
-//! A body is asked for more only once its caller has taken what came before. Its own clock
-//! stands still while the caller takes nothing; this one does not.
+//! The streams of an HTTP/2 connection are polled one by one, and have timers of their own.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,121 +22,58 @@ tokio::task_local! {
     static OWN: Patience;
 }
 
-/// What one task may still wait for.
+/// What one task waits for.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
-    head: Cell<Head>,
-    answer_due: Cell<Option<Instant>>,
-    /// The latest request had a body: should the connection end now, some of it may be unread.
-    body: Cell<bool>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Head {
-    /// Between requests: a caller may be idle for as long as it likes.
-    #[default]
-    None,
-    /// Bytes of one came in this very poll.
-    Began,
-    /// It is incomplete since then.
-    Since(Instant),
-    /// A request is open. What comes is its body, or the next request (whose time begins when
-    /// this one is over and more of it comes).
-    Over,
+    /// The first instant that was named in this poll.
+    due: Cell<Option<Instant>>,
+    /// The timer has rung: in this poll it is worth a look at the clock.
+    rings: Cell<bool>,
 }
 
 impl Patience {
-    /// Of a connection whose first bytes are there.
-    pub(crate) fn with_first_bytes() -> Self {
-        let new = Self::default();
-        new.head.set(Head::Began);
-        new
-    }
-
-    /// Of a task that reads no heads.
-    pub(crate) fn without_heads() -> Self {
-        let new = Self::default();
-        new.head.set(Head::Over);
-        new
-    }
-
-    /// Runs `task` until it ends, or until it has taken too long: `None`.
-    pub(crate) async fn limit<F: Future>(self, task: F) -> Option<F::Output> {
-        let mut task = pin!(task);
+    /// Runs `task` to its end.
+    pub(crate) fn limit<F: Future>(self, task: Pin<&mut F>) -> impl Future<Output = F::Output> {
+        let mut task = task;
         let mut timer = Timer::default();
         let limited = poll_fn(move |cx| {
-            if let Poll::Ready(output) = task.as_mut().poll(cx) {
-                return Poll::Ready(Some(output));
+            for rings in [false, true] {
+                OWN.with(|own| {
+                    own.due.set(None);
+                    own.rings.set(rings);
+                });
+                if let Poll::Ready(output) = task.as_mut().poll(cx) {
+                    return Poll::Ready(output);
+                }
+                if !timer.poll_over(OWN.with(|own| own.due.get()), cx) {
+                    return Poll::Pending;
+                }
             }
-            let over = timer.poll_over(OWN.with(Self::due), cx);
-            if over {
-                Poll::Ready(None)
-            } else {
-                Poll::Pending
-            }
+            // Something became due just now.
+            cx.waker().wake_by_ref();
+            Poll::Pending
         });
-        OWN.scope(self, limited).await
-    }
-
-    fn due(&self) -> Option<Instant> {
-        if self.head.get() == Head::Began {
-            self.head.set(Head::Since(Instant::now()));
-        }
-        match self.head.get() {
-            Head::Since(since) => Some(since + HEAD_LIMIT),
-            _ => self.answer_due.get(),
-        }
+        OWN.scope(self, limited)
     }
 }
 
-/// The caller of this task sent something.
-pub(crate) fn bytes_came() {
-    with(|own| {
-        if own.head.get() == Head::None {
-            own.head.set(Head::Began);
+/// To be asked at each poll that ends with waiting: whether `due` has passed; otherwise the task
+/// is polled again by then.
+pub(crate) fn is_over(due: Instant) -> bool {
+    try_is_over(due).unwrap_or(false)
+}
+
+/// The same; `None` in a task that has no timer of this kind.
+pub(crate) fn try_is_over(due: Instant) -> Option<bool> {
+    OWN.try_with(|own| {
+        if own.rings.get() && due <= Instant::now() {
+            return true;
         }
-    });
-}
-
-/// The head of a request of this task is complete.
-pub(crate) fn head_is_over(has_body: bool) {
-    with(|own| {
-        own.head.set(Head::Over);
-        own.body.set(has_body);
-    });
-}
-
-/// The connection is closed from here; if it is idle, nothing is unread.
-pub(crate) fn closes() {
-    with(|own| {
-        if own.head.get() == Head::None {
-            own.body.set(false);
-        }
-    });
-}
-
-/// Whether the connection ends behind the answer to a request with a body: hyper then did not
-/// read all of it, or one of both sides wants no further request.
-pub(crate) fn ends_behind_a_body() -> bool {
-    OWN.try_with(|own| own.body.get()).unwrap_or(false)
-}
-
-/// An answer begins, and has to be over at `due`.
-pub(crate) fn answer_begins(due: Option<Instant>) {
-    with(|own| own.answer_due.set(due));
-}
-
-/// It is over.
-pub(crate) fn answer_is_over() {
-    with(|own| {
-        own.answer_due.set(None);
-        own.head.set(Head::None);
-    });
-}
-
-/// Upgraded connections and tests have none.
-fn with(act: impl FnOnce(&Patience)) {
-    let _ = OWN.try_with(act);
+        let first = own.due.get().map_or(due, |first| first.min(due));
+        own.due.set(Some(first));
+        false
+    })
+    .ok()
 }
 
 #[derive(Debug, Default)]
@@ -176,85 +113,59 @@ impl Timer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::pending;
+    use std::pin::pin;
     use tokio::time::sleep;
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// When `task` was given up, in seconds; `None` if it ended.
-    async fn given_up(patience: Patience, task: impl Future<Output = ()>) -> Option<u64> {
+    /// Seconds until `task` has ended.
+    async fn ended(task: impl Future<Output = ()>) -> u64 {
         let start = Instant::now();
-        let ended = patience.limit(task).await;
-        ended.is_none().then(|| start.elapsed().as_secs())
+        let mut task = pin!(task);
+        Patience::default().limit(task.as_mut()).await;
+        start.elapsed().as_secs()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_head_has_sixty_seconds_from_its_first_byte() {
-        assert_eq!(
-            given_up(Patience::with_first_bytes(), pending()).await,
-            Some(60)
-        );
-        let drips = async {
-            sleep(100 * SECOND).await;
-            loop {
-                bytes_came();
-                sleep(SECOND).await;
+    async fn wait_until(due: Instant) {
+        poll_fn(|_| {
+            if is_over(due) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
             }
-        };
-        assert_eq!(given_up(Patience::default(), drips).await, Some(160));
+        })
+        .await;
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_open_request_may_take_its_time_over_its_body() {
-        let upload = async {
-            bytes_came();
-            head_is_over(true);
-            for _ in 0..600 {
-                bytes_came();
-                sleep(SECOND).await;
-            }
-        };
-        assert_eq!(given_up(Patience::default(), upload).await, None);
+    async fn a_wait_ends_when_it_is_due() {
+        let start = Instant::now();
+        assert_eq!(ended(wait_until(start + 60 * SECOND)).await, 60);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_stays_and_the_next_head_is_timed_anew() {
-        let twice = async {
-            for _ in 0..3 {
-                bytes_came();
-                sleep(59 * SECOND).await;
-                head_is_over(true);
-                answer_begins(Some(Instant::now() + 5 * SECOND));
-                answer_is_over();
-                sleep(1000 * SECOND).await;
-            }
-            bytes_came();
-            pending::<()>().await;
-        };
-        assert_eq!(
-            given_up(Patience::default(), twice).await,
-            Some(3 * 1059 + 60)
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_that_its_caller_does_not_take_ends_when_it_is_due() {
-        let stuck = async {
-            for seconds in [300, 20] {
-                head_is_over(true);
-                answer_begins(Some(Instant::now() + seconds * SECOND));
-                sleep(10 * SECOND).await;
-                if seconds == 300 {
-                    answer_is_over();
+    async fn one_timer_serves_waits_that_come_nearer_and_go_farther() {
+        let waits = async {
+            let start = Instant::now();
+            for due in [100, 300, 301] {
+                // Longer than the first: it is given up, and the timer rings for nobody.
+                let far = wait_until(start + 200 * SECOND);
+                let near = wait_until(start + due * SECOND);
+                tokio::select! {
+                    () = far => {}
+                    () = near => {}
                 }
             }
-            pending::<()>().await;
+            sleep(1000 * SECOND).await;
+            wait_until(start + 2000 * SECOND).await;
         };
-        assert_eq!(given_up(Patience::default(), stuck).await, Some(30));
-        let stream = async {
-            answer_begins(Some(Instant::now() + 7 * SECOND));
-            pending::<()>().await;
-        };
-        assert_eq!(given_up(Patience::without_heads(), stream).await, Some(7));
+        assert_eq!(ended(waits).await, 2000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_was_due_before_it_began_ends_at_once() {
+        let start = Instant::now();
+        sleep(SECOND).await;
+        assert_eq!(ended(wait_until(start)).await, 0);
     }
 }

@@ -1,9 +1,9 @@
 //! Bodies of requests on their way to an upstream.
 //!
-//! Two things may hold a body back. A caller that sent `Expect: 100-continue` is not asked for
-//! its body before the upstream asks (or a second has passed, spec/queue-proxy.md §3.8): reading
-//! the caller's body is what makes hyper answer `100 Continue`. And a body that may have to be
-//! sent twice is kept as it passes, up to a limit.
+//! One that may have to be sent twice is kept as it passes, up to a limit. That of a caller which
+//! sent `Expect: 100-continue` may be held back until the upstream asks for it, or a second has
+//! passed (spec/queue-proxy.md §3.8): the caller is asked when its body is first read. (Over
+//! HTTP/1 the link sees to that.)
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,8 +24,11 @@ const CONTINUE_LIMIT: Duration = Duration::from_secs(1);
 /// The body of one attempt.
 #[derive(Debug)]
 pub struct RequestBody {
+    /// Was taken for an attempt of which nothing went out.
+    front: Option<Bytes>,
     source: Source,
     wait: Option<Wait>,
+    begun: bool,
 }
 
 #[derive(Debug)]
@@ -43,8 +46,10 @@ impl RequestBody {
     /// No body.
     pub fn empty() -> Self {
         Self {
+            front: None,
             source: Source::Empty,
             wait: None,
+            begun: false,
         }
     }
 
@@ -55,11 +60,27 @@ impl RequestBody {
         } else {
             Source::Once(body)
         };
-        Self { source, wait: None }
+        Self {
+            front: None,
+            source,
+            wait: None,
+            begun: false,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        matches!(self.source, Source::Empty)
+        self.front.is_none() && matches!(self.source, Source::Empty)
+    }
+
+    /// The same with `front` before it.
+    pub(crate) fn behind(mut self, front: Bytes) -> Self {
+        self.front = Some(front);
+        self
+    }
+
+    /// Whether any of it was read.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.begun
     }
 
     /// Holds the body back until `go` is notified, or for a second.
@@ -136,12 +157,14 @@ impl Replay {
         }
         now.attempt += 1;
         Some(RequestBody {
+            front: None,
             source: Source::Kept {
                 kept: Arc::clone(kept),
                 attempt: now.attempt,
                 next: 0,
             },
             wait: None,
+            begun: false,
         })
     }
 }
@@ -205,7 +228,10 @@ impl Body for RequestBody {
             }
             self.wait = None;
         }
-        match &mut self.source {
+        if let Some(front) = self.front.take() {
+            return Poll::Ready(Some(Ok(Frame::data(front))));
+        }
+        let frame = match &mut self.source {
             Source::Empty => Poll::Ready(None),
             Source::Once(body) => Pin::new(body).poll_frame(cx),
             Source::Kept {
@@ -219,30 +245,38 @@ impl Body for RequestBody {
                 }
                 kept.poll_frame(next, cx)
             }
-        }
+        };
+        self.begun |= frame.is_ready();
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Empty => true,
-            Source::Once(body) => body.is_end_stream(),
-            // What was kept may have to be said before the end that the source is at.
-            Source::Kept { .. } => false,
-        }
+        self.front.is_none()
+            && match &self.source {
+                Source::Empty => true,
+                Source::Once(body) => body.is_end_stream(),
+                // What was kept may have to be said before the end that the source is at.
+                Source::Kept { .. } => false,
+            }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
+        let front = self.front.as_ref().map_or(0, Bytes::len) as u64;
+        let hint = match &self.source {
             Source::Empty => SizeHint::with_exact(0),
             Source::Once(body) => body.size_hint(),
             Source::Kept { kept, .. } => {
                 let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut hint = kept.body.size_hint();
-                if let Some(rest) = hint.exact() {
-                    hint = SizeHint::with_exact(rest + kept.size as u64);
+                let hint = kept.body.size_hint();
+                match hint.exact() {
+                    Some(rest) => SizeHint::with_exact(rest + kept.size as u64),
+                    None => hint,
                 }
-                hint
             }
+        };
+        match hint.exact() {
+            Some(rest) => SizeHint::with_exact(rest + front),
+            None => hint,
         }
     }
 }

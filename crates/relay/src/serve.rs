@@ -206,7 +206,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 async fn connection<A: Answer>(wire: Wire, addr: SocketAddr, seat: Arc<Seat<A>>) {
     let _counted = Counted(&seat.worker);
-    serve_connection(wire, addr, &seat.answer, &seat.open, &seat.tasks).await;
+    serve_connection(wire, addr, &seat.answer, &seat.open).await;
 }
 
 struct Counted<'a>(&'a Worker);

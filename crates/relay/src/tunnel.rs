@@ -5,37 +5,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::time::{Instant, sleep_until};
 
 use crate::body::Deadlines;
-use crate::link::Link;
+use crate::nearby::Wire;
 
 /// As large as the peers' (spec/queue-proxy.md §3.9).
 const BUFFER: usize = 32 * 1024;
 
-/// Copies between `caller` and `upstream` until both have ended, one broke, or a deadline
-/// passed. The end of one direction is passed on and leaves the other open. Bytes in either
-/// direction restart the idle deadline.
-pub(crate) async fn run(caller: OnUpgrade, upstream: Box<Link>, deadlines: Deadlines) {
-    let (Ok(caller), Some((upstream, first))) = tokio::join!(caller, upstream.into_upgraded())
-    else {
-        return;
-    };
+/// Copies between `caller` and `upstream`, each with what was read of it already, until both have
+/// ended, one broke, or a deadline passed. The end of one direction is passed on and leaves the
+/// other open. Bytes in either direction restart the idle deadline.
+pub(crate) async fn run(caller: (Wire, Bytes), upstream: (Wire, Bytes), deadlines: Deadlines) {
     let start = Instant::now();
     let last = AtomicU64::new(0);
     let mark = || {
         let millis = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         last.store(millis, Ordering::Relaxed);
     };
-    let (from_caller, to_caller) = split(TokioIo::new(caller));
-    let (from_upstream, to_upstream) = split(upstream);
+    let (from_caller, to_caller) = split(caller.0);
+    let (from_upstream, to_upstream) = split(upstream.0);
     let both = async {
         tokio::try_join!(
-            copy(Bytes::new(), from_caller, to_upstream, &mark),
-            copy(first, from_upstream, to_caller, &mark),
+            copy(caller.1, from_caller, to_upstream, &mark),
+            copy(upstream.1, from_upstream, to_caller, &mark),
         )
     };
     let over = async {
@@ -59,16 +53,12 @@ pub(crate) async fn run(caller: OnUpgrade, upstream: Box<Link>, deadlines: Deadl
 }
 
 /// Copies `first`, then all that comes, then says that nothing more will.
-async fn copy<R, W>(
+async fn copy(
     first: Bytes,
-    mut from: ReadHalf<R>,
-    mut to: WriteHalf<W>,
+    mut from: ReadHalf<Wire>,
+    mut to: WriteHalf<Wire>,
     mark: &impl Fn(),
-) -> io::Result<()>
-where
-    R: AsyncRead,
-    W: AsyncWrite,
-{
+) -> io::Result<()> {
     to.write_all(&first).await?;
     to.flush().await?;
     let mut buffer = Vec::with_capacity(BUFFER);

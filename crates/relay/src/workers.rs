@@ -6,8 +6,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::nearby::Nearby;
@@ -45,7 +47,7 @@ impl Workers {
             }));
             let stopped = stop.clone().cancelled_owned();
             let thread = thread::Builder::new().name(format!("worker-{index}"));
-            threads.push(thread.spawn(move || runtime.block_on(stopped))?);
+            threads.push(thread.spawn(move || runtime.block_on(until(stopped)))?);
         }
         Ok(Self {
             all: all.into(),
@@ -77,6 +79,24 @@ impl Workers {
                 best
             }
         })
+    }
+}
+
+/// How often a worker wakes by itself.
+const BEAT: Duration = Duration::from_secs(10);
+
+/// Waits for `stopped`, with a timer that is always due before those of most requests. tokio writes
+/// to a descriptor for every timer that becomes the first one, even on the very thread that
+/// would wait for it: that was one system call for each request.
+async fn until(stopped: impl Future<Output = ()>) {
+    let beat = async {
+        loop {
+            sleep(BEAT).await;
+        }
+    };
+    tokio::select! {
+        () = stopped => {}
+        () = beat => {}
     }
 }
 

@@ -3,6 +3,7 @@
 //! `cluster`: a scripted cluster, builders, and the contract that every cluster keeps.
 //! `workload`: a server that does what its paths say, and one that answers with given bytes.
 //! `client`: hyper's clients, one connection each, and one that writes and reads raw HTTP/1.1.
+//! `frames`: either end of an HTTP/2 connection, frame by frame.
 //!
 //! All servers listen on port 0 of the loopback and end when they are dropped.
 //!
@@ -14,4 +15,5 @@
 
 pub mod client;
 pub mod cluster;
+pub mod frames;
 pub mod workload;

@@ -1,0 +1,336 @@
+//! Serving one HTTP/1 connection: read a head, let it be answered, write the answer, again.
+//!
+//! All of it is one task, and the answer is made within it. Nothing is written to the caller
+//! from elsewhere, so interim answers cannot get between others.
+
+use std::future::{Future as _, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use http::{Method, Response, StatusCode, Version};
+use http_body::Body as _;
+use tokio::io::AsyncWrite;
+use tokio::time::{Instant, timeout};
+
+use super::encode::{self, Persistence};
+use super::head::{BadHead, RequestHead};
+use super::intake::Shared;
+use super::outbox::{Encoder, Outbox};
+use crate::body::{Body, Guard};
+use crate::caller::Caller;
+use crate::connection::Open;
+use crate::incoming::Incoming;
+use crate::nearby::Wire;
+use crate::patience::{self, HEAD_LIMIT};
+use crate::refusal::text_error;
+use crate::serve::Answer;
+use crate::tunnel;
+
+/// How long a caller may go on sending what is not wanted, before it is reset.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What comes after an answer.
+enum Next<G> {
+    Request,
+    /// Another protocol; the answer's body has the other side of it.
+    Switch(Box<Body<G>>),
+    /// The end; `unread`: something of the caller's may still come.
+    Close {
+        unread: bool,
+    },
+    /// The end at once: the caller has left, or must see that the answer is not whole.
+    Cut,
+}
+
+/// What the answer to a request depends on.
+struct Asked {
+    method: Method,
+    version: Version,
+    keep: bool,
+}
+
+/// Serves until the caller closes, or `open` is to close and no request is open. `first` was
+/// read already.
+pub(crate) async fn serve<A: Answer>(
+    wire: Wire,
+    first: BytesMut,
+    caller: Arc<Caller>,
+    answer: &Arc<A>,
+    open: &Open,
+) {
+    let intake = Shared::new(wire, first, Arc::clone(&caller));
+    loop {
+        let Some(head) = next_head(&intake, open).await else {
+            return;
+        };
+        // All of these boxed, so that an idle connection does not carry the room for them.
+        let next = match head {
+            Ok(head) => Box::pin(exchange(head, &intake, &caller, answer, open)).await,
+            Err(bad) => Box::pin(refuse(&intake, bad)).await,
+        };
+        match next {
+            Next::Request => {}
+            Next::Close { unread } => return Box::pin(close(&intake, unread)).await,
+            Next::Switch(body) => return Box::pin(switch(intake, body)).await,
+            Next::Cut => return,
+        }
+    }
+}
+
+/// The next request. `None`: there is none.
+async fn next_head(intake: &Shared, open: &Open) -> Option<Result<RequestHead, BadHead>> {
+    let mut since = None;
+    poll_fn(|cx| {
+        let mut intake = intake.lock();
+        if let Poll::Ready(head) = intake.poll_head(cx) {
+            return Poll::Ready(head);
+        }
+        let over = if intake.is_idle() {
+            // What has come already is still served.
+            open.is_closing()
+        } else {
+            let since = *since.get_or_insert_with(Instant::now);
+            patience::is_over(since + HEAD_LIMIT)
+        };
+        if over {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// Lets a request be answered, and writes the answer.
+async fn exchange<A: Answer>(
+    head: RequestHead,
+    intake: &Shared,
+    caller: &Arc<Caller>,
+    answer: &Arc<A>,
+    open: &Open,
+) -> Next<A::Guard> {
+    let asked = Asked {
+        method: head.request.method().clone(),
+        version: head.request.version(),
+        keep: head.keep,
+    };
+    let answered = {
+        let body = match intake.begin(&head) {
+            Some(body) => Incoming::from(body),
+            None => Incoming::empty(),
+        };
+        let request = head.request.map(|()| body);
+        let mut answering = pin!(Arc::clone(answer).answer(request, Arc::clone(caller)));
+        poll_fn(|cx| {
+            if let Poll::Ready(answered) = answering.as_mut().poll(cx) {
+                return Poll::Ready(Some(answered));
+            }
+            intake.lock().poll_meanwhile(cx).map(|()| None)
+        })
+        .await
+    };
+    let Some(mut answered) = answered else {
+        return Next::Cut;
+    };
+    if intake.lock().is_bad() {
+        answered = text_error(StatusCode::BAD_REQUEST, "the body is malformed");
+    }
+    give(intake, asked, answered, open).await
+}
+
+/// An answer on its way to the caller.
+struct Giving<'a, G> {
+    intake: &'a Shared,
+    /// Until all of it is in `out`: nothing of it, nor what it holds, waits for the caller then.
+    body: Option<Body<G>>,
+    encoder: Encoder,
+    out: Outbox,
+    /// Nothing more is put into `out`.
+    over: bool,
+    /// When it has to be taken.
+    due: Option<Instant>,
+}
+
+/// Writes an answer.
+async fn give<G: Guard>(
+    intake: &Shared,
+    asked: Asked,
+    answered: Response<Body<G>>,
+    open: &Open,
+) -> Next<G> {
+    let (mut giving, keep, switches) = begin(intake, &asked, answered, open);
+    if poll_fn(|cx| giving.poll(cx)).await.is_none() {
+        return Next::Cut;
+    }
+    if switches && let Some(body) = giving.body.take() {
+        return Next::Switch(Box::new(body));
+    }
+    drop(giving);
+    let read = poll_fn(|cx| Poll::Ready(intake.lock().end_request(cx))).await;
+    if keep && read {
+        Next::Request
+    } else {
+        Next::Close { unread: !read }
+    }
+}
+
+/// An answer with its head ready to be written; whether another request may follow, and whether
+/// another protocol does.
+fn begin<'a, G: Guard>(
+    intake: &'a Shared,
+    asked: &Asked,
+    answered: Response<Body<G>>,
+    open: &Open,
+) -> (Giving<'a, G>, bool, bool) {
+    let (parts, body) = answered.into_parts();
+    let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    let is_head = asked.method == Method::HEAD;
+    let is_connected = asked.method == Method::CONNECT && parts.status.is_success();
+    let bare = is_head
+        || is_connected
+        || switches
+        || parts.status == StatusCode::NO_CONTENT
+        || parts.status == StatusCode::NOT_MODIFIED;
+    let length = body.size_hint().exact();
+    let encoder = match length {
+        Some(length) => Encoder::Length(length),
+        None if asked.version == Version::HTTP_10 => Encoder::ToTheEnd,
+        None => Encoder::Chunked,
+    };
+    let framing = if is_head {
+        // Of what is made here the length is known, of an upstream's its head tells it.
+        length.filter(|length| *length > 0).map(Encoder::Length)
+    } else {
+        (!bare).then_some(encoder)
+    };
+    let keep = asked.keep
+        && framing != Some(Encoder::ToTheEnd)
+        && !is_connected
+        && !open.is_closing()
+        && !intake.lock().is_unwanted();
+    let persistence = match (keep || switches, asked.version) {
+        (true, Version::HTTP_10) => Persistence::Kept,
+        (true, _) => Persistence::Usual,
+        (false, _) => Persistence::Closes,
+    };
+    let mut out = Outbox::default();
+    encode::answer(out.head(), asked.version, &parts, framing, persistence);
+    let giving = Giving {
+        intake,
+        over: bare,
+        due: body.due(),
+        body: (!bare || switches).then_some(body),
+        encoder,
+        out,
+    };
+    (giving, keep, switches)
+}
+
+impl<G: Guard> Giving<'_, G> {
+    /// Ready once all of it is written; `None` if the caller left, or must see that it is not
+    /// whole.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        loop {
+            let mut waits = false;
+            if !self.over && self.out.has_room() {
+                match self.poll_body(cx) {
+                    Poll::Ready(Some(())) => {}
+                    Poll::Ready(None) => return Poll::Ready(None),
+                    Poll::Pending => waits = true,
+                }
+            }
+            let mut intake = self.intake.lock();
+            if !self.out.is_empty() {
+                match intake.poll_flush(&mut self.out, cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(None),
+                    Poll::Pending if self.due.is_some_and(patience::is_over) => {
+                        return Poll::Ready(None);
+                    }
+                    Poll::Pending => waits = true,
+                }
+            }
+            if waits {
+                return intake.poll_meanwhile(cx).map(|()| None);
+            }
+            if self.over {
+                return Poll::Ready(Some(()));
+            }
+        }
+    }
+
+    /// Moves a piece of the body to `out`.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        let Some(body) = &mut self.body else {
+            self.over = true;
+            return Poll::Ready(Some(()));
+        };
+        let put = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+            None => {
+                self.over = true;
+                self.encoder.end(&mut self.out, None)
+            }
+            Some(Err(_)) => return Poll::Ready(None),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    self.over = body.is_end_stream();
+                    self.encoder.data(&mut self.out, data, self.over)
+                }
+                Err(frame) => {
+                    self.over = true;
+                    self.encoder.end(&mut self.out, frame.trailers_ref())
+                }
+            },
+        };
+        if self.over {
+            self.body = None;
+        }
+        Poll::Ready(put.ok())
+    }
+}
+
+/// Joins the connection with the upstream's. `body` goes on holding its guard.
+async fn switch<G: Guard>(intake: Shared, mut body: Box<Body<G>>) {
+    if let (Some((link, deadlines)), Some(caller)) = (body.take_link(), intake.into_wire()) {
+        tunnel::run(caller, link.into_wire(), deadlines).await;
+    }
+}
+
+/// Answers what is no request.
+async fn refuse<G>(intake: &Shared, bad: BadHead) -> Next<G> {
+    let answer: Response<Body<()>> = text_error(bad.status(), &bad.to_string());
+    let (parts, body) = answer.into_parts();
+    let length = body.size_hint().exact().map(Encoder::Length);
+    let mut out = Outbox::default();
+    encode::answer(
+        out.head(),
+        Version::HTTP_11,
+        &parts,
+        length,
+        Persistence::Closes,
+    );
+    let mut giving = Giving {
+        intake,
+        body: Some(body),
+        encoder: Encoder::ToTheEnd,
+        out,
+        over: false,
+        due: Some(Instant::now() + LINGER),
+    };
+    match poll_fn(|cx| giving.poll(cx)).await {
+        Some(()) => Next::Close { unread: true },
+        None => Next::Cut,
+    }
+}
+
+/// Ends the connection. A socket that is closed with bytes unread is reset, and a reset takes the
+/// answer away from a caller that is still sending. So the rest is read, for a while.
+async fn close(intake: &Shared, unread: bool) {
+    let shut = poll_fn(|cx| Pin::new(&mut intake.lock().wire).poll_shutdown(cx)).await;
+    if shut.is_ok() && unread {
+        let _ = timeout(LINGER, poll_fn(|cx| intake.lock().poll_away(cx))).await;
+    }
+}
