@@ -14,6 +14,7 @@ use penstock_relay::serve::{Stop, serve};
 use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
 use penstock_runtime::seldom::Seldom;
+use penstock_runtime::trace::Tracer;
 use penstock_types::{Slots, Timeouts};
 use tokio::time::sleep;
 
@@ -56,6 +57,8 @@ pub struct Choices {
     pub detail: bool,
     /// Lines about requests, if there are to be any.
     pub requests: Option<RequestLines>,
+    /// What requests are traced by, if they are to be.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 /// A queue-proxy that listens but does not serve yet.
@@ -121,6 +124,7 @@ impl QueueProxy {
             kubelet,
             detail,
             requests,
+            tracer,
         } = self.choices;
         let (waiting, idle) = match slots {
             Slots::Limited(limit) => {
@@ -143,6 +147,7 @@ impl QueueProxy {
             kubelet,
             detail,
             lines: requests.map(Arc::new),
+            tracer,
             failures: Seldom::default(),
             drain: Drain::default(),
         });

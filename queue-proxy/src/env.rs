@@ -1,6 +1,7 @@
 //! The environment as the controller writes it, read once; all mistakes are told together.
 //!
 //! - `observability.rs`: `OBSERVABILITY_CONFIG`, and what installations before 1.19 had in its place
+//! - `traces.rs`: what it says of traces, and OpenTelemetry's variables
 //! - `logging.rs`: `SERVING_LOGGING_CONFIG`
 //!
 //! Our own variables begin with `PENSTOCK_`; [`OWN`] lists them. Everything else is the contract's:
@@ -8,6 +9,7 @@
 
 mod logging;
 mod observability;
+mod traces;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -19,6 +21,7 @@ use penstock_types::{Slots, Timeouts};
 
 pub use logging::{Logging, Output};
 pub use observability::{Exporter, Observability, Prometheus, RequestLog};
+pub use traces::{Traces, Way};
 
 use crate::metrics::Names;
 use crate::probe_json::{self, Flags};

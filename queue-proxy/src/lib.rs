@@ -17,6 +17,7 @@
 //! - `refusal.rs`: every answer that is not the container's, with status and reason
 //! - `metrics.rs`: what is exported
 //! - `request_log.rs`: what is remembered of a request until its line is written
+//! - `trace.rs`: the spans of one request
 //! - `stats.rs`: what the autoscaler reads each second
 //! - [`tls`]: certificates that the platform mounts, and those of the metrics
 //!
@@ -42,6 +43,7 @@ pub mod request;
 mod request_log;
 mod stats;
 pub mod tls;
+mod trace;
 
 pub use bind::{Choices, Config, QueueProxy, Running};
 pub use cpus::workers;

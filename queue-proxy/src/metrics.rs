@@ -20,6 +20,7 @@ use prometheus::{IntGauge, Opts, Registry};
 
 use filed::{Filed, Labels};
 
+pub(crate) use filed::Tag;
 pub(crate) use measured::{Measured, is_probe};
 
 /// Under which names the figures are exported.

@@ -9,7 +9,11 @@
 //!
 //! All but the first are on the thread that calls [`Program::run`], which has nothing else to do.
 //!
+//! Where its spans go is in `spans.rs`.
+//!
 //! Source: spec/queue-proxy.md §2, §5.
+
+mod spans;
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -21,12 +25,14 @@ use penstock_relay::workers::Workers;
 use penstock_runtime::admin::{Admin, Page, Routes, TEXT};
 use penstock_runtime::drain::Drained;
 use penstock_runtime::metrics::{self, Gather};
+use penstock_runtime::request_log::Lines;
 use penstock_runtime::signal::Stops;
 use prometheus::Registry;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::spans::Spans;
 use crate::env::{Identity, Prometheus, Setup};
 use crate::listeners::{at, everywhere};
 use crate::metrics::Names;
@@ -91,6 +97,7 @@ pub struct Program {
     admin: Admin,
     stats: Admin,
     metrics: Option<(Admin, Gather)>,
+    spans: Spans,
     tls: Tls,
     quiet: Duration,
     grace: Duration,
@@ -130,9 +137,17 @@ impl Program {
         if let Kubelet::Node(node) = &mut choices.kubelet {
             node.extend(gateways);
         }
-        if let Some(config) = &observability.request_log {
-            choices.requests = RequestLines::to_stdout(config, &identity)?;
+        let stdout = observability.writes_lines().then(Lines::to_stdout);
+        let stdout = stdout.transpose()?;
+        if let (Some(config), Some(lines)) = (&observability.request_log, stdout.clone()) {
+            choices.requests = RequestLines::to(lines, config, &identity);
         }
+        let spans = observability
+            .traces
+            .as_ref()
+            .map(|traces| Spans::start(traces, stdout.as_ref(), &resource(&identity)));
+        let spans = spans.unwrap_or_default();
+        choices.tracer = spans.tracer.clone();
         let prometheus = observability.prometheus.as_ref();
         let registry = Registry::new();
         let names = prometheus.map_or(Names::Current, |prometheus| prometheus.names);
@@ -163,6 +178,7 @@ impl Program {
             admin,
             stats,
             metrics,
+            spans,
             tls,
             quiet,
             grace,
@@ -206,6 +222,8 @@ impl Program {
         let proxy = Arc::clone(&self.proxy);
         tasks.spawn(async move { proxy.report_each_second().await });
         tasks.spawn(self.tls.watch());
+        let all_told = CancellationToken::new();
+        let spans = tasks.spawn(self.spans.deliver(all_told.clone()));
         if let Some((metrics, gather)) = self.metrics {
             // It is read until the very end.
             tasks.spawn(metrics.run(metrics_routes(gather), CancellationToken::new()));
@@ -223,6 +241,10 @@ impl Program {
         let (drained, ..) = tokio::join!(self.proxy.close(self.grace), admin, stats);
         if let Drained::Cut { left } = drained {
             tracing::warn!(left, "what did not end in time was cut off");
+        }
+        all_told.cancel();
+        if spans.await.is_err() {
+            tracing::error!("the last spans were lost");
         }
         Ended::Drained(drained)
     }

@@ -27,6 +27,7 @@ use penstock_relay::incoming::Incoming;
 use penstock_relay::request_body::RequestBody;
 use penstock_relay::serve::{Answer, Caller};
 use penstock_runtime::seldom::Seldom;
+use penstock_runtime::trace::Tracer;
 use penstock_types::{Slots, Timeouts, header};
 use tokio::time::Instant;
 
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) detail: bool,
     /// Lines about requests, if there are to be any.
     pub(crate) lines: Option<Arc<RequestLines>>,
+    /// What requests are traced by, if they are.
+    pub(crate) tracer: Option<Arc<Tracer>>,
     /// Failed requests, as they are told.
     pub(crate) failures: Seldom,
     pub(crate) drain: Drain,
@@ -162,6 +165,7 @@ impl App {
         let host = host(&mut head, bypass, self.shared.user_addr);
         measured.has_headers(&head.headers);
         headers::remove_routing(&mut head.headers);
+        measured.goes_on(&mut head, self.shared.slots, bypass);
         let outgoing = Outgoing::prepare(head, caller);
         let inside = pin!(async {
             let slot = if bypass {

@@ -1,6 +1,5 @@
 //! What is remembered of a request until its line is written (spec/queue-proxy.md §7.4).
 
-use std::io;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -38,26 +37,22 @@ pub(crate) struct Logged {
 }
 
 impl RequestLines {
-    /// Lines on standard output as the environment asks for them. A template that cannot be
-    /// compiled is told in the log, and there are no lines then.
-    ///
-    /// # Errors
-    ///
-    /// The system's, if it has no thread left.
-    pub fn to_stdout(config: &env::RequestLog, identity: &Identity) -> io::Result<Option<Self>> {
+    /// Lines as the environment asks for them. A template that cannot be compiled is told in the
+    /// log, and there are no lines then.
+    pub fn to(lines: Lines, config: &env::RequestLog, identity: &Identity) -> Option<Self> {
         let template = config.template.as_deref().unwrap_or(STOCK_TEMPLATE);
         if template.is_empty() {
-            return Ok(None);
+            return None;
         }
-        match RequestLog::compile(template, Lines::to_stdout()?) {
-            Ok(log) => Ok(Some(Self {
+        match RequestLog::compile(template, lines) {
+            Ok(log) => Some(Self {
                 log: Arc::new(log),
                 probes: config.probes,
                 identity: identity.clone(),
-            })),
+            }),
             Err(error) => {
                 tracing::error!(%error, "requests are not logged");
-                Ok(None)
+                None
             }
         }
     }

@@ -19,5 +19,6 @@ mod request_log;
 mod statistics;
 mod streaming;
 mod timeouts;
+mod traces;
 mod upgrades;
 mod world;

@@ -19,8 +19,8 @@ use prometheus::{Gauge, Opts, Registry, TextEncoder};
 pub use family::{FamilyOf, LabelSet, OVERFLOW};
 pub use http_series::{
     DURATION_BUCKETS, Exchange, HTTP_SCOPE, HttpLabels, HttpSeries, MAX_LABEL_SETS,
-    MAX_LABEL_VALUE, Outcome, Peer, SIZE_BUCKETS, Scheme, Scope, Side, address_labels, bytes,
-    exchange_labels, known_method,
+    MAX_LABEL_VALUE, Outcome, Peer, SIZE_BUCKETS, Scheme, Scope, Side, address_and_port,
+    address_labels, bytes, exchange_labels, known_method, version_name,
 };
 pub use process::register as register_process;
 pub use rows::{Figures, Labels, Rows};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use penstock_runtime::vars::{Vars, go, parsed};
 
+use super::{Traces, Way};
 use crate::json::{self, Field, Mistakes, Object};
 use crate::metrics::Names;
 
@@ -21,8 +22,8 @@ pub struct Observability {
     pub request_log: Option<RequestLog>,
     /// Where metrics are pushed to.
     pub push: Option<Exporter>,
-    /// Where traces are sent to.
-    pub traces: Option<Exporter>,
+    /// Where spans go.
+    pub traces: Option<Traces>,
     /// Whether profiles are to be served.
     pub profiling: bool,
 }
@@ -48,16 +49,14 @@ pub struct RequestLog {
 }
 
 /// Where something is sent to, and how.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exporter {
     /// The protocol's name in the contract.
     pub protocol: String,
     /// Where to; may be empty.
     pub endpoint: String,
-    /// Time between two metrics pushes.
+    /// Time between two of them.
     pub interval: Duration,
-    /// Share of the requests that are traced.
-    pub sampling_rate: f64,
 }
 
 /// The port of the metrics, unless something else is said.
@@ -76,6 +75,9 @@ impl Observability {
         };
         if let Some(prometheus) = &mut this.prometheus {
             prometheus.read(vars);
+        }
+        if let Some(traces) = &mut this.traces {
+            traces.read(vars);
         }
         this
     }
@@ -114,8 +116,12 @@ impl Observability {
         if let Some(tracing) = part(root, "tracing", bad) {
             let wanted = "none, http/protobuf, grpc or stdout";
             let protocol = protocol(&tracing, &["http/protobuf", "grpc", "stdout"], wanted, bad);
-            let exporter = exporter(&tracing, protocol, bad);
-            this.traces = exporter;
+            let endpoint = tracing.get("endpoint").and_then(|field| field.string(bad));
+            let rate = tracing
+                .get("samplingRate")
+                .and_then(|field| field.share(bad));
+            let (endpoint, rate) = (endpoint.unwrap_or_default(), rate.unwrap_or(0.0));
+            this.traces = protocol.map(|protocol| Traces::new(protocol, &endpoint, rate));
         }
         if let Some(runtime) = part(root, "runtime", bad) {
             let word = |text: &str| match text {
@@ -171,15 +177,9 @@ impl Observability {
             template: Some(given("SERVING_REQUEST_LOG_TEMPLATE")),
             probes,
         });
-        let exporter = |protocol: &str, endpoint| Exporter {
-            protocol: protocol.to_owned(),
-            endpoint,
-            interval: PUSH_INTERVAL,
-            sampling_rate: 0.0,
-        };
         if given("TRACING_CONFIG_BACKEND") == "zipkin" {
             let endpoint = given("TRACING_CONFIG_ZIPKIN_ENDPOINT");
-            this.traces = Some(exporter("zipkin", endpoint));
+            this.traces = Some(Traces::new("zipkin", &endpoint, 0.0));
         }
         match given("SERVING_REQUEST_METRICS_BACKEND").as_str() {
             "prometheus" => {
@@ -190,8 +190,11 @@ impl Observability {
                 });
             }
             "opencensus" => {
-                let endpoint = given("METRICS_COLLECTOR_ADDRESS");
-                this.push = Some(exporter("opencensus", endpoint));
+                this.push = Some(Exporter {
+                    protocol: "opencensus".to_owned(),
+                    endpoint: given("METRICS_COLLECTOR_ADDRESS"),
+                    interval: PUSH_INTERVAL,
+                });
             }
             "" | "none" => {}
             other => vars.reject(
@@ -203,6 +206,12 @@ impl Observability {
         this
     }
 
+    /// Whether lines go to standard output.
+    pub(crate) fn writes_lines(&self) -> bool {
+        let spans = self.traces.as_ref().map(Traces::way);
+        self.request_log.is_some() || spans == Some(Way::Stdout)
+    }
+
     /// What was asked for and is not there, each with what there is in its place.
     pub fn missing(&self) -> Vec<String> {
         let mut missing = Vec::new();
@@ -212,12 +221,7 @@ impl Observability {
                 push.protocol
             ));
         }
-        if let Some(traces) = &self.traces {
-            missing.push(format!(
-                "traces by {} (the headers of callers' traces are passed on)",
-                traces.protocol
-            ));
-        }
+        missing.extend(self.traces.as_ref().and_then(Traces::missing));
         if self.profiling {
             missing.push("profiles on port 8008 (perf can take them from the node)".to_owned());
         }
@@ -274,12 +278,10 @@ fn exporter(
     let endpoint = part.get("endpoint").and_then(|field| field.string(bad));
     let interval = part.get("exportInterval");
     let interval = interval.and_then(|field| field.nanos(bad));
-    let rate = part.get("samplingRate").and_then(|field| field.share(bad));
     Some(Exporter {
         protocol: protocol?.to_owned(),
         endpoint: endpoint.unwrap_or_default(),
         interval: interval.filter(|it| !it.is_zero()).unwrap_or(PUSH_INTERVAL),
-        sampling_rate: rate.unwrap_or(0.0),
     })
 }
 

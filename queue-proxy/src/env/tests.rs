@@ -258,16 +258,15 @@ fn what_is_observed_whatever_the_case_of_its_keys() {
 fn what_is_not_there_is_accepted_and_said() {
     let seen = observed(
         r#"{"requestMetrics":{"protocol":"grpc","endpoint":"c:4317","exportInterval":5000000000},
-            "tracing":{"protocol":"stdout","samplingRate":0.25},"runtime":{"profiling":"enabled"}}"#,
+            "tracing":{"protocol":"grpc","samplingRate":0.25},"runtime":{"profiling":"enabled"}}"#,
     );
     let push = seen.push.clone().unwrap();
     assert_eq!(push.endpoint, "c:4317");
     assert_eq!(push.interval, Duration::from_secs(5));
-    assert_eq!(seen.traces.clone().unwrap().sampling_rate, 0.25);
     let missing = seen.missing();
     assert_eq!(missing.len(), 3);
     assert!(missing[0].starts_with("pushing metrics by grpc"));
-    assert!(missing[1].starts_with("traces by stdout"));
+    assert!(missing[1].starts_with("traces by grpc"));
 }
 
 #[test]

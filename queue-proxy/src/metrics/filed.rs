@@ -28,7 +28,7 @@ pub(super) struct Labels<'a> {
 
 /// `kn.route.tag` (spec/queue-proxy.md §3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Tag<T> {
+pub(crate) enum Tag<T> {
     Disabled,
     Default,
     Undefined,
@@ -142,7 +142,7 @@ impl metrics::Labels for Labels<'_> {
 
 impl<T: AsRef<str>> Tag<T> {
     /// The label's value; `None` if there is no room for it.
-    pub(super) fn name(&self) -> Option<&str> {
+    pub(crate) fn name(&self) -> Option<&str> {
         match self {
             Self::Disabled => Some("kn:disabled"),
             Self::Default => Some("kn:default"),

@@ -9,13 +9,14 @@ use penstock_relay::headers;
 use penstock_relay::incoming::Incoming;
 use penstock_relay::serve::Caller;
 use penstock_runtime::metrics::known_method;
-use penstock_types::header;
+use penstock_types::{Slots, header};
 use tokio::time::Instant;
 
 use super::filed::{Labels, Tag};
 use super::{Metrics, Seen};
 use crate::request::Shared;
 use crate::request_log::Logged;
+use crate::trace::{Outcome, Traced};
 
 /// One request on its way, counted when this is dropped: an answer may end by its last byte, by
 /// breaking off, or because its caller is gone.
@@ -43,6 +44,8 @@ pub(crate) struct Measured {
     failed: Option<&'static str>,
     /// What its line will tell, if it gets one.
     logged: Option<Box<Logged>>,
+    /// Its spans, if requests are traced.
+    traced: Option<Box<Traced>>,
     pub(crate) response_bytes: u64,
     pub(crate) broken: bool,
 }
@@ -58,13 +61,16 @@ impl Measured {
         let noted = Noted::of(&head.headers);
         let lines = shared.lines.as_ref();
         let probe = noted.probe;
+        let host = noted.host.cloned().or_else(|| headers::host(head));
+        let tracer = shared.tracer.as_ref();
+        let traced = tracer.map(|tracer| Traced::start(tracer, head, caller, &host, probe));
         Self {
             metrics: shared.metrics.clone(),
             container: shared.user_addr,
             probe: noted.probe,
             method: head.method.clone(),
             version: head.version,
-            host: noted.host.cloned().or_else(|| headers::host(head)),
+            host,
             tag: noted.tag(),
             arrived,
             waited: None,
@@ -74,8 +80,17 @@ impl Measured {
             status: None,
             failed: None,
             logged: lines.and_then(|lines| lines.remember(head, body, caller, arrived, probe)),
+            traced,
             response_bytes: 0,
             broken: false,
+        }
+    }
+
+    /// It goes on to the container, past the limit of `slots` unless it is a `bypass`: if requests
+    /// are traced, its headers say so.
+    pub(crate) fn goes_on(&mut self, head: &mut Parts, slots: Slots, bypass: bool) {
+        if let Some(traced) = &mut self.traced {
+            traced.goes_on(head, self.container, slots, bypass);
         }
     }
 
@@ -87,6 +102,9 @@ impl Measured {
     /// It goes to the container.
     pub(crate) fn enters(&mut self) {
         self.reached = true;
+        if let Some(traced) = &mut self.traced {
+            traced.enters(self.waited.unwrap_or_else(Instant::now));
+        }
     }
 
     /// The container's answer begins.
@@ -115,6 +133,34 @@ impl Measured {
         logged.write(code.as_u16(), size, now);
     }
 
+    /// Its spans, which end with it.
+    fn tell_spans(&mut self, now: Instant) {
+        if let Some(traced) = self.traced.take() {
+            traced.tell(&Outcome {
+                method: known_method(&self.method),
+                version: self.version,
+                tag: self.told_tag(),
+                status: self.status,
+                failed: self.failed,
+                broken: self.broken,
+                request_bytes: self.request_bytes,
+                response_bytes: self.response_bytes,
+                arrived: self.arrived,
+                ended: now,
+            });
+        }
+    }
+
+    /// The tag under which it is told.
+    fn told_tag(&self) -> Tag<&str> {
+        match &self.tag {
+            Tag::Named(tag) => tag.to_str().map_or(Tag::Undefined, Tag::Named),
+            Tag::Disabled => Tag::Disabled,
+            Tag::Default => Tag::Default,
+            Tag::Undefined | Tag::Overflow => Tag::Undefined,
+        }
+    }
+
     /// It is answered in the container's place, with so many bytes.
     pub(crate) fn refused(&mut self, status: StatusCode, reason: &'static str, bytes: u64) {
         self.status = Some(status);
@@ -125,11 +171,12 @@ impl Measured {
 
 impl Drop for Measured {
     fn drop(&mut self) {
-        if self.probe && !self.reached && self.logged.is_none() {
+        if self.probe && !self.reached && self.logged.is_none() && self.traced.is_none() {
             return;
         }
         let now = Instant::now();
         self.write_line(now);
+        self.tell_spans(now);
         if self.probe && !self.reached {
             return;
         }
@@ -152,12 +199,10 @@ impl Drop for Measured {
             status,
             failed,
             host: host.unwrap_or(""),
-            tag: match &self.tag {
-                _ if self.probe => Tag::Disabled, // not told
-                Tag::Named(tag) => tag.to_str().map_or(Tag::Undefined, Tag::Named),
-                Tag::Disabled => Tag::Disabled,
-                Tag::Default => Tag::Default,
-                Tag::Undefined | Tag::Overflow => Tag::Undefined,
+            tag: if self.probe {
+                Tag::Disabled // not told
+            } else {
+                self.told_tag()
             },
             container: self.reached.then_some(self.container),
             probe: self.probe,

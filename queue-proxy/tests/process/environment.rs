@@ -124,7 +124,7 @@ async fn an_installation_of_1_18_starts_and_its_dashboards_find_their_series() {
 async fn what_is_not_there_is_said_in_one_line_and_the_rest_works() {
     let workload = Workload::start().await;
     let config = r#"{"requestMetrics":{"protocol":"grpc","endpoint":"collector:4317"},
-        "tracing":{"protocol":"http/protobuf"},"runtime":{"profiling":"enabled"}}"#;
+        "tracing":{"protocol":"grpc"},"runtime":{"profiling":"enabled"}}"#;
     let make = before(workload.addr()).with("OBSERVABILITY_CONFIG", config);
     let program = make.start().await;
     assert_eq!(get(program.at("main"), "/status/200").await.0, 200);
@@ -132,7 +132,7 @@ async fn what_is_not_there_is_said_in_one_line_and_the_rest_works() {
     let line = &program.before[0];
     assert_eq!(line["severity"], "WARNING");
     let said = line["message"].as_str().unwrap();
-    for missing in ["metrics by grpc", "traces by http/protobuf", "profiles"] {
+    for missing in ["metrics by grpc", "traces by grpc", "profiles"] {
         assert!(said.contains(missing), "{said}");
     }
 }

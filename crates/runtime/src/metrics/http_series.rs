@@ -27,7 +27,7 @@ use super::rows::{Figures, Rows};
 use super::tally::Tally;
 use key::{Filed, Key};
 
-pub use key::{address_labels, exchange_labels, known_method};
+pub use key::{address_and_port, address_labels, exchange_labels, known_method, version_name};
 
 /// Upper bounds of duration histograms, in seconds: the semantic conventions' for HTTP.
 pub const DURATION_BUCKETS: [f64; 14] = [

@@ -177,6 +177,16 @@ pub fn exchange_labels(
 
 /// `server_address`, and `server_port` where the scheme does not imply it.
 pub fn address_labels(peer: Peer<'_>, scheme: Scheme) -> LabelSet {
+    let (address, port) = address_and_port(peer, scheme);
+    let port = port.map(|port| ("server_port", port.to_string()));
+    [("server_address", address)]
+        .into_iter()
+        .chain(port)
+        .collect()
+}
+
+/// Name or address, and the port where the scheme does not imply it.
+pub fn address_and_port(peer: Peer<'_>, scheme: Scheme) -> (String, Option<u16>) {
     let (address, port) = match peer {
         Peer::Addr(addr) => (addr.ip().to_string(), Some(addr.port())),
         Peer::Host(host) => {
@@ -187,12 +197,7 @@ pub fn address_labels(peer: Peer<'_>, scheme: Scheme) -> LabelSet {
         }
     };
     let (_, usual_port) = scheme.name_and_port();
-    let port = port.filter(|&port| port != usual_port);
-    let port = port.map(|port| ("server_port", port.to_string()));
-    [("server_address", address)]
-        .into_iter()
-        .chain(port)
-        .collect()
+    (address, port.filter(|&port| port != usual_port))
 }
 
 /// Splits a Host header. A port that is not a number is no port.
@@ -225,7 +230,8 @@ pub fn known_method(method: &Method) -> &'static str {
     }
 }
 
-pub(super) fn version_name(version: Version) -> &'static str {
+/// `network.protocol.version`, of HTTP.
+pub fn version_name(version: Version) -> &'static str {
     match version {
         Version::HTTP_09 => "0.9",
         Version::HTTP_10 => "1.0",

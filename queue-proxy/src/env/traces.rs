@@ -1,0 +1,115 @@
+//! Where spans go: `tracing` in `OBSERVABILITY_CONFIG`, and the variables of OpenTelemetry, which win
+//! over it.
+//!
+//! Source: spec/queue-proxy.md §1, §1.1, §7.3.
+
+use penstock_runtime::trace::Sampler;
+use penstock_runtime::vars::Vars;
+
+/// Where a collector takes spans, unless something else is said.
+const COLLECTOR: &str = "http://localhost:4318";
+/// Where on a collector.
+const PATH: &str = "/v1/traces";
+
+/// Where spans go, and which.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Traces {
+    /// The protocol's name in the contract.
+    pub protocol: String,
+    /// Where to; may be empty.
+    pub endpoint: String,
+    /// Which traces are told.
+    pub sampler: Sampler,
+    /// A sampler that was asked for by a name that nobody here knows.
+    pub(super) unknown_sampler: Option<String>,
+}
+
+/// How spans get there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way<'a> {
+    /// Lines on standard output.
+    Stdout,
+    /// OTLP over HTTP, to this URL.
+    #[cfg(feature = "otlp")]
+    Collector(&'a str),
+    /// Not at all, for this reason.
+    None(&'a str),
+}
+
+impl Traces {
+    pub(super) fn new(protocol: &str, endpoint: &str, rate: f64) -> Self {
+        let sampler = match protocol {
+            "stdout" => Sampler::ALWAYS,
+            _ => Sampler::of_rate(rate),
+        };
+        Self {
+            protocol: protocol.to_owned(),
+            endpoint: endpoint.to_owned(),
+            sampler,
+            unknown_sampler: None,
+        }
+    }
+
+    /// What OpenTelemetry's variables change in it.
+    pub(super) fn read<G: Fn(&str) -> Option<String>>(&mut self, vars: &mut Vars<G>) {
+        let given = |name| vars.text(name).filter(|text| !text.is_empty());
+        let whole = given("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+        let base = given("OTEL_EXPORTER_OTLP_ENDPOINT");
+        self.endpoint = match (whole, base, &*self.endpoint) {
+            (Some(whole), ..) => whole,
+            (None, Some(base), _) => format!("{}{PATH}", base.trim_end_matches('/')),
+            (None, None, "") => format!("{COLLECTOR}{PATH}"),
+            (None, None, endpoint) => with_path(endpoint),
+        };
+        if self.protocol == "stdout" {
+            return; // all of them (§7.3)
+        }
+        if let Some(name) = given("OTEL_TRACES_SAMPLER") {
+            let argument = given("OTEL_TRACES_SAMPLER_ARG").unwrap_or_default();
+            match Sampler::named(&name, &argument) {
+                Some(sampler) => self.sampler = sampler,
+                None => self.unknown_sampler = Some(name),
+            }
+        }
+    }
+
+    /// How they get there, as far as this program has a way.
+    pub fn way(&self) -> Way<'_> {
+        match &*self.protocol {
+            "stdout" => Way::Stdout,
+            #[cfg(feature = "otlp")]
+            "http/protobuf" if self.endpoint.starts_with("http://") => {
+                Way::Collector(&self.endpoint)
+            }
+            #[cfg(feature = "otlp")]
+            "http/protobuf" => Way::None("a collector is reached by http:// only"),
+            #[cfg(not(feature = "otlp"))]
+            "http/protobuf" => Way::None("this program was built without the feature otlp"),
+            _ => Way::None("http/protobuf and stdout there are"),
+        }
+    }
+
+    /// What of it was asked for and is not there.
+    pub(super) fn missing(&self) -> Option<String> {
+        if let Way::None(why) = self.way() {
+            return Some(format!(
+                "traces by {} ({why}; the headers of callers' traces are passed on)",
+                self.protocol
+            ));
+        }
+        let name = self.unknown_sampler.as_deref()?;
+        Some(format!("the sampler {name:?} (the configured rate counts)"))
+    }
+}
+
+/// With the usual path, where there is none.
+fn with_path(endpoint: &str) -> String {
+    let behind = endpoint
+        .split_once("://")
+        .map_or(endpoint, |(_, behind)| behind);
+    match behind.split_once('/') {
+        None => format!("{endpoint}{PATH}"),
+        Some((_, "")) => format!("{}{PATH}", endpoint.trim_end_matches('/')),
+        Some(_) => endpoint.to_owned(),
+    }
+}
