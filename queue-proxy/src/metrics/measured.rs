@@ -45,6 +45,8 @@ pub(crate) struct Measured {
     logged: Option<Box<Logged>>,
     pub(crate) response_bytes: u64,
     pub(crate) broken: bool,
+    /// Whether it came over TLS.
+    tls: bool,
 }
 
 impl Measured {
@@ -76,6 +78,7 @@ impl Measured {
             logged: lines.and_then(|lines| lines.remember(head, body, caller, arrived, probe)),
             response_bytes: 0,
             broken: false,
+            tls: caller.tls().is_some(),
         }
     }
 
@@ -162,6 +165,7 @@ impl Drop for Measured {
             container: self.reached.then_some(self.container),
             probe: self.probe,
             broken: self.broken,
+            tls: self.tls,
         };
         let whole = now.duration_since(self.arrived);
         let seen = Seen {
