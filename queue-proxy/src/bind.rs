@@ -1,16 +1,17 @@
 //! From the listener to the drain.
 
 use std::future::Future;
-use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{io, iter};
 
 use bytes::Bytes;
 use penstock_gate::{Gate, Limits};
 use penstock_relay::forward::{Keep, Relay};
 use penstock_relay::listen::{ListenError, listen};
-use penstock_relay::serve::{Stop, serve};
+use penstock_relay::serve::{Port, Stop, serve_all};
+use penstock_relay::tls;
 use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
 use penstock_runtime::seldom::Seldom;
@@ -66,6 +67,7 @@ pub struct Choices {
 pub struct QueueProxy {
     listener: TcpListener,
     addr: SocketAddr,
+    secured: Option<(TcpListener, tls::Server)>,
     config: Config,
     choices: Choices,
 }
@@ -91,6 +93,7 @@ impl QueueProxy {
         Ok(Self {
             addr: listener.local_addr()?,
             listener,
+            secured: None,
             config,
             choices: Choices::default(),
         })
@@ -102,7 +105,16 @@ impl QueueProxy {
         Self { choices, ..self }
     }
 
-    /// Where it listens.
+    /// Takes requests on `listener` as well, over TLS.
+    #[must_use]
+    pub fn secured(self, listener: TcpListener, server: tls::Server) -> Self {
+        Self {
+            secured: Some((listener, server)),
+            ..self
+        }
+    }
+
+    /// Where it listens, without TLS.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -156,7 +168,16 @@ impl QueueProxy {
             total: idle.div_ceil(workers.count()),
             each: idle.div_ceil(workers.count()),
         };
-        serve(&self.listener, workers, &stop, || App {
+        let secured = self.secured.as_ref().map(|(listener, server)| Port {
+            listener,
+            tls: Some(server),
+        });
+        let plain = Port {
+            listener: &self.listener,
+            tls: None,
+        };
+        let ports: Vec<Port<'_>> = iter::once(plain).chain(secured).collect();
+        serve_all(&ports, workers, &stop, || App {
             shared: Arc::clone(&shared),
             relay: Relay::new(keep),
             cell: shared.stats.cell(),

@@ -3,11 +3,12 @@
 //! | Listener | For |
 //! |---|---|
 //! | main | requests and probes, on the workers' threads |
+//! | TLS | the same, if certificates are there |
 //! | admin | the containers' `preStop` hooks |
 //! | stats | the autoscaler |
 //! | metrics | Prometheus, if asked for |
 //!
-//! All but the first are on the thread that calls [`Program::run`], which has nothing else to do.
+//! All but the first two are on the thread that calls [`Program::run`], which has nothing else to do.
 //!
 //! Where its spans go is in `spans.rs`.
 //!
@@ -99,6 +100,8 @@ pub struct Program {
     metrics: Option<(Admin, Gather)>,
     spans: Spans,
     tls: Tls,
+    /// Where requests come over TLS, if they may.
+    tls_addr: Option<SocketAddr>,
     quiet: Duration,
     grace: Duration,
 }
@@ -128,12 +131,14 @@ impl Program {
             ..
         } = setup;
         let tls = tls.load()?;
-        let [main, admin, stats] = all([
+        let plain = all([
             ("main", ports.main),
             ("admin", ports.admin),
             ("statistics", ports.stats),
-        ])
-        .map_err(StartError::Listeners)?;
+        ]);
+        let port = ports.tls.filter(|_| tls.of_requests().is_some());
+        let secured = port.map(|port| all([("TLS", port)])).transpose();
+        let ([main, admin, stats], secured) = both(plain, secured)?;
         if let Kubelet::Node(node) = &mut choices.kubelet {
             node.extend(gateways);
         }
@@ -171,7 +176,12 @@ impl Program {
             readiness: container.readiness.told(say),
             ..container
         };
-        let bound = QueueProxy::on(main, container)?.with(choices);
+        let mut bound = QueueProxy::on(main, container)?.with(choices);
+        let mut tls_addr = None;
+        if let (Some([listener]), Some(server)) = (secured, tls.of_requests()) {
+            tls_addr = Some(listener.local_addr()?);
+            bound = bound.secured(listener, server.clone());
+        }
         let (admin, stats) = (small(admin)?, small(stats)?);
         Ok(Self {
             proxy: Arc::new(bound.start(workers, series)?),
@@ -180,6 +190,7 @@ impl Program {
             metrics,
             spans,
             tls,
+            tls_addr,
             quiet,
             grace,
         })
@@ -194,6 +205,7 @@ impl Program {
     pub async fn run(self, stops: Stops) -> Ended {
         tracing::info!(
             main = %self.proxy.addr(),
+            tls = self.tls_addr.map(tracing::field::display),
             admin = %self.admin.addr(),
             statistics = %self.stats.addr(),
             metrics = self.metrics.as_ref().map(|(it, _)| tracing::field::display(it.addr())),
@@ -263,6 +275,20 @@ fn all<const N: usize>(
     // All of them, or none.
     let listeners: Option<Vec<TcpListener>> = listeners.into_iter().collect();
     listeners.and_then(|all| all.try_into().ok()).ok_or(bad)
+}
+
+/// Both, or what was wrong with either.
+fn both<A, B>(
+    one: Result<A, Vec<NoListener>>,
+    other: Result<B, Vec<NoListener>>,
+) -> Result<(A, B), StartError> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (one, other) => {
+            let bad = one.err().into_iter().chain(other.err());
+            Err(StartError::Listeners(bad.flatten().collect()))
+        }
+    }
 }
 
 /// One line on standard error; if nobody can read it, nothing is lost but the line.

@@ -79,7 +79,12 @@ impl RequestLines {
                 host: headers::host(head),
                 content_length: body.size_hint().exact(),
                 remote: caller.addr(),
-                tls: None,
+                tls: caller.tls().map(|agreed| log::Tls {
+                    version: agreed.version,
+                    cipher_suite: agreed.cipher_suite,
+                    protocol: agreed.protocol.clone(),
+                    server_name: agreed.server_name.clone(),
+                }),
             },
             arrived,
         }))

@@ -64,6 +64,12 @@ impl Secured {
     }
 }
 
+async fn watch(loaded: Option<&Loaded>, every: Duration) {
+    if let Some(Loaded { certificates, .. }) = loaded {
+        match certificates.watch(every).await {}
+    }
+}
+
 impl Secured {
     /// Reads the files of all.
     ///
@@ -71,8 +77,10 @@ impl Secured {
     ///
     /// [`TlsError`] names the file and what is wrong with it.
     pub(crate) fn load(&self) -> Result<Tls, TlsError> {
-        let metrics = self.metrics.as_ref();
+        let (requests, metrics) = (self.requests.as_ref(), self.metrics.as_ref());
+        let both = ["h2", "http/1.1"];
         Ok(Tls {
+            requests: requests.map(|it| it.load(&both)).transpose()?,
             metrics: metrics.map(|it| it.load(&["http/1.1"])).transpose()?,
             poll: self.poll,
         })
@@ -105,11 +113,17 @@ struct Loaded {
 /// The TLS of those listeners that have it.
 #[derive(Debug)]
 pub(crate) struct Tls {
+    requests: Option<Loaded>,
     metrics: Option<Loaded>,
     poll: Duration,
 }
 
 impl Tls {
+    /// That of requests.
+    pub(crate) fn of_requests(&self) -> Option<&Server> {
+        self.requests.as_ref().map(|loaded| &loaded.server)
+    }
+
     /// Speaks TLS on the listener for metrics, if it is to have it.
     pub(crate) fn guard_metrics(&self, admin: Admin) -> Admin {
         let Some(Loaded { server, .. }) = self.metrics.clone() else {
@@ -129,9 +143,10 @@ impl Tls {
 
     /// Looks after the certificates for as long as it is polled.
     pub(crate) async fn watch(self) {
-        if let Some(Loaded { certificates, .. }) = &self.metrics {
-            match certificates.watch(self.poll).await {}
-        }
+        tokio::join!(
+            watch(self.requests.as_ref(), self.poll),
+            watch(self.metrics.as_ref(), self.poll),
+        );
     }
 }
 

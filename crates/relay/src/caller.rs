@@ -1,17 +1,44 @@
 //! The peer of one request.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::h2::reply::Reply;
 use crate::interim::Interim;
+use crate::nearby::Wire;
+use crate::tls::Agreed;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    addr: SocketAddr,
+    /// What was agreed on with it, if it speaks TLS.
+    tls: Option<Arc<Agreed>>,
+}
+
+impl Peer {
+    /// The peer at the other end of `wire`.
+    pub(crate) fn over(wire: &Wire, addr: SocketAddr) -> Self {
+        Self {
+            addr,
+            tls: wire.tls().map(|stream| Arc::new(Agreed::on(stream))),
+        }
+    }
+
+    /// Whether it may speak HTTP/2, or HTTP/1: what it agreed on, if it did.
+    pub(crate) fn may_speak(&self, http2: bool) -> bool {
+        let agreed = self.tls.as_ref().map(|tls| tls.protocol.as_str());
+        agreed.is_none_or(|protocol| protocol.is_empty() || (protocol == "h2") == http2)
+    }
+}
 
 /// Who sent a request: the peer of an HTTP/1 connection, or of one stream of an HTTP/2 connection.
 #[derive(Debug)]
 pub struct Caller {
-    addr: SocketAddr,
+    peer: Peer,
     /// Its address without a port, as `X-Forwarded-For` names it; made once.
     name: HeaderValue,
     pub(crate) interim: Interim,
@@ -24,9 +51,13 @@ pub struct Caller {
 impl Caller {
     /// The peer at `addr`; whoever asks on behalf of this process has an address of its own.
     pub fn new(addr: SocketAddr) -> Self {
-        let name = HeaderValue::try_from(addr.ip().to_canonical().to_string());
+        Self::of(Peer { addr, tls: None })
+    }
+
+    pub(crate) fn of(peer: Peer) -> Self {
+        let name = HeaderValue::try_from(peer.addr.ip().to_canonical().to_string());
         Self {
-            addr,
+            peer,
             name: name.unwrap_or(HeaderValue::from_static("unknown")),
             interim: Interim::default(),
             reply: None,
@@ -34,10 +65,10 @@ impl Caller {
         }
     }
 
-    pub(crate) fn of_stream(addr: SocketAddr, reply: Reply) -> Self {
+    pub(crate) fn of_stream(peer: Peer, reply: Reply) -> Self {
         Self {
             reply: Some(reply),
-            ..Self::new(addr)
+            ..Self::of(peer)
         }
     }
 
@@ -55,7 +86,12 @@ impl Caller {
 
     /// Its address.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.peer.addr
+    }
+
+    /// What was agreed on with it, if it speaks TLS.
+    pub fn tls(&self) -> Option<&Agreed> {
+        self.peer.tls.as_deref()
     }
 
     /// Its address as `X-Forwarded-For` names it.

@@ -13,14 +13,16 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::caller::Caller;
+use crate::caller::{Caller, Peer};
 use crate::h1::{self, stock};
 use crate::h2;
 use crate::nearby::Wire;
 use crate::patience::{HEAD_LIMIT, Patience};
 use crate::serve::Answer;
+use crate::tls;
 
 pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -32,21 +34,47 @@ pub(crate) async fn serve_connection<A: Answer>(
     answer: &Arc<A>,
     open: &Open,
 ) {
-    if let Wire::Socket(stream) = &wire {
+    if let Some(stream) = wire.socket() {
         // Small answers must not wait for the caller's acknowledgement of earlier ones.
         let _ = stream.set_nodelay(true);
     }
     let Some((first, is_h2)) = first_bytes(&mut wire, open).await else {
         return;
     };
-    if is_h2 {
-        h2::server::serve(wire, addr, answer, open).await;
+    let peer = Peer::over(&wire, addr);
+    if !peer.may_speak(is_h2) {
         return;
     }
-    let caller = Arc::new(Caller::new(addr));
+    if is_h2 {
+        h2::server::serve(wire, peer, answer, open).await;
+        return;
+    }
+    let caller = Arc::new(Caller::of(peer));
     let mut http = pin!(h1::serve(wire, first, caller, answer, open));
     let mut http = pin!(Patience::default().limit(http.as_mut()));
     drive(open, |cx, _| http.as_mut().poll(cx)).await;
+}
+
+/// Agrees on TLS with a caller. `None`: there is none to be had, or the connection has to end.
+pub(crate) async fn shake_hands(
+    stream: TcpStream,
+    server: &tls::Server,
+    open: &Open,
+) -> Option<Wire> {
+    let mut shaking = pin!(server.accept(stream, HEAD_LIMIT));
+    let mut shaken = None;
+    drive(open, |cx, closing| {
+        let shake = shaking.as_mut().poll(cx).map(|shake| shaken = Some(shake));
+        if closing { Poll::Ready(()) } else { shake }
+    })
+    .await;
+    match shaken? {
+        Ok(stream) => Some(Wire::Tls(Box::new(stream))),
+        Err(error) => {
+            tracing::debug!(%error, "a caller without TLS");
+            None
+        }
+    }
 }
 
 /// Reads just enough to tell the protocols apart. `None`: the connection ended before, or has to.

@@ -15,6 +15,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::tls;
+
 /// What a pipe holds in each direction before its writer has to wait.
 pub(crate) const PIPE: usize = 32 * 1024;
 
@@ -59,6 +61,28 @@ impl std::fmt::Debug for Nearby {
 pub(crate) enum Wire {
     Socket(TcpStream),
     Pipe(DuplexStream),
+    /// Over the network, and nobody there can read along. Boxed: it is ten times the others, and
+    /// few are.
+    Tls(Box<tls::Stream>),
+}
+
+impl Wire {
+    /// The socket below, if there is one.
+    pub(crate) fn socket(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Socket(stream) => Some(stream),
+            Self::Pipe(_) => None,
+            Self::Tls(stream) => Some(stream.get_ref().0),
+        }
+    }
+
+    /// The TLS on it, if there is.
+    pub(crate) fn tls(&self) -> Option<&tls::Stream> {
+        match self {
+            Self::Socket(_) | Self::Pipe(_) => None,
+            Self::Tls(stream) => Some(stream),
+        }
+    }
 }
 
 impl AsyncRead for Wire {
@@ -70,6 +94,7 @@ impl AsyncRead for Wire {
         match self.get_mut() {
             Self::Socket(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Pipe(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -83,6 +108,7 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Socket(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Pipe(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -90,6 +116,7 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Socket(stream) => Pin::new(stream).poll_flush(cx),
             Self::Pipe(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -97,6 +124,7 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Socket(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Pipe(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 
@@ -104,6 +132,7 @@ impl AsyncWrite for Wire {
         match self {
             Self::Socket(stream) => stream.is_write_vectored(),
             Self::Pipe(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -115,6 +144,7 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Socket(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Pipe(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 }

@@ -18,8 +18,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::body::{Body, Guard};
 pub use crate::caller::Caller;
-use crate::connection::{Open, serve_connection};
+use crate::connection::{Open, serve_connection, shake_hands};
 use crate::nearby::{Door, PIPE, Wire};
+use crate::tls;
 use crate::workers::{Worker, Workers};
 
 /// How long accepting pauses when the process has no descriptor left.
@@ -52,8 +53,16 @@ pub trait Answer: Send + Sync + 'static {
     ) -> impl Future<Output = Response<Body<Self::Guard>>> + Send;
 }
 
-/// Accepts from `listener` on all `workers` until `stop.close`; `make` is called once for each
-/// worker. `stop.cut` has to be cancelled at the very end even if nothing was left to cut.
+/// Where to accept from.
+#[derive(Clone, Copy, Debug)]
+pub struct Port<'a> {
+    /// The socket.
+    pub listener: &'a TcpListener,
+    /// TLS on it, if it is to be spoken there.
+    pub tls: Option<&'a tls::Server>,
+}
+
+/// Accepts from `listener`, without TLS. See [`serve_all`].
 ///
 /// # Errors
 ///
@@ -62,9 +71,28 @@ pub fn serve<A: Answer>(
     listener: &TcpListener,
     workers: &Workers,
     stop: &Stop,
+    make: impl FnMut() -> A,
+) -> io::Result<()> {
+    let port = Port {
+        listener,
+        tls: None,
+    };
+    serve_all(&[port], workers, stop, make)
+}
+
+/// Accepts from all `ports` on all `workers` until `stop.close`; `make` is called once for each
+/// worker. `stop.cut` has to be cancelled at the very end even if nothing was left to cut.
+///
+/// # Errors
+///
+/// The system's, if a socket cannot be shared with a worker.
+pub fn serve_all<A: Answer>(
+    ports: &[Port<'_>],
+    workers: &Workers,
+    stop: &Stop,
     mut make: impl FnMut() -> A,
 ) -> io::Result<()> {
-    let seats: Arc<[Arc<Seat<A>>]> = workers
+    let seats: Seats<A> = workers
         .all()
         .iter()
         .map(|worker| {
@@ -76,43 +104,63 @@ pub fn serve<A: Answer>(
             })
         })
         .collect();
-    let addr = listener.local_addr()?;
-    for (index, seat) in seats.iter().enumerate() {
-        let socket = listener.try_clone()?;
-        let (seats, workers, stop) = (Arc::clone(&seats), workers.clone(), stop.clone());
-        let handle = &seat.worker.handle;
-        let _guard = handle.enter();
-        let socket = tokio::net::TcpListener::from_std(socket)?;
-        let watched = Arc::clone(seat);
-        let (close, cut) = (stop.close.clone(), stop.cut.clone());
-        let nearby = workers.nearby().clone();
+    let mut doors = Vec::new();
+    for port in ports {
+        accept_on(port, &seats, workers, stop)?;
+        doors.push(port.listener.local_addr()?);
+    }
+    for seat in seats.iter() {
+        let (watched, stop) = (Arc::clone(seat), stop.clone());
+        let (doors, nearby) = (doors.clone(), workers.nearby().clone());
         // Not tracked: it outlives the connections that it watches over, until `cut`.
-        handle.spawn(async move {
-            close.cancelled().await;
-            nearby.close(addr);
+        seat.worker.handle.spawn(async move {
+            stop.close.cancelled().await;
+            for addr in doors {
+                nearby.close(addr);
+            }
             watched.open.close();
-            cut.cancelled().await;
+            stop.cut.cancelled().await;
             watched.open.cut();
         });
-        stop.tasks.spawn_on(
-            async move {
-                let accepting = Accepting {
-                    socket,
-                    own: index,
-                    workers,
-                    seats,
-                };
-                stop.close.run_until_cancelled(accepting.run()).await;
-                accepting.rest();
-            },
-            handle,
-        );
     }
-    workers.nearby().open(addr, Arc::new(Seats(seats)));
     Ok(())
 }
 
-/// A worker's share of one listener.
+/// Accepts from one port.
+fn accept_on<A: Answer>(
+    port: &Port<'_>,
+    seats: &Seats<A>,
+    workers: &Workers,
+    stop: &Stop,
+) -> io::Result<()> {
+    let addr = port.listener.local_addr()?;
+    for (index, seat) in seats.iter().enumerate() {
+        let socket = port.listener.try_clone()?;
+        let _guard = seat.worker.handle.enter();
+        let accepting = Accepting {
+            socket: tokio::net::TcpListener::from_std(socket)?,
+            tls: port.tls.cloned(),
+            own: index,
+            workers: workers.clone(),
+            seats: Arc::clone(seats),
+        };
+        let close = stop.close.clone();
+        stop.tasks.spawn_on(
+            async move {
+                close.run_until_cancelled(accepting.run()).await;
+                accepting.rest();
+            },
+            &seat.worker.handle,
+        );
+    }
+    if port.tls.is_none() {
+        let door = Inside(Arc::clone(seats));
+        workers.nearby().open(addr, Arc::new(door));
+    }
+    Ok(())
+}
+
+/// A worker's share of what is served.
 struct Seat<A> {
     worker: Arc<Worker>,
     open: Open,
@@ -120,10 +168,13 @@ struct Seat<A> {
     tasks: TaskTracker,
 }
 
-/// All shares of one listener, for those within the process.
-struct Seats<A>(Arc<[Arc<Seat<A>>]>);
+/// All workers' shares.
+type Seats<A> = Arc<[Arc<Seat<A>>]>;
 
-impl<A: Answer> Door for Seats<A> {
+/// The way in for those within the process.
+struct Inside<A>(Seats<A>);
+
+impl<A: Answer> Door for Inside<A> {
     fn enter(&self, worker: usize) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(PIPE);
         let seat = Arc::clone(&self.0[worker]);
@@ -137,9 +188,10 @@ impl<A: Answer> Door for Seats<A> {
 /// One worker's accept loop.
 struct Accepting<A> {
     socket: tokio::net::TcpListener,
+    tls: Option<tls::Server>,
     own: usize,
     workers: Workers,
-    seats: Arc<[Arc<Seat<A>>]>,
+    seats: Seats<A>,
 }
 
 impl<A: Answer> Accepting<A> {
@@ -179,13 +231,14 @@ impl<A: Answer> Accepting<A> {
         seat.worker.connections.fetch_add(1, Ordering::Relaxed);
         let tasks = seat.tasks.clone();
         if chosen == self.own {
-            tasks.spawn(connection(Wire::Socket(stream), addr, seat));
+            tasks.spawn(arrived(stream, self.tls.clone(), addr, seat));
         } else if let Ok(stream) = stream.into_std() {
             let handle = seat.worker.handle.clone();
+            let tls = self.tls.clone();
             tasks.spawn_on(
                 async move {
                     if let Ok(stream) = TcpStream::from_std(stream) {
-                        connection(Wire::Socket(stream), addr, seat).await;
+                        arrived(stream, tls, addr, seat).await;
                     }
                 },
                 &handle,
@@ -202,6 +255,23 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::Interrupted
     )
+}
+
+async fn arrived<A: Answer>(
+    stream: TcpStream,
+    tls: Option<tls::Server>,
+    addr: SocketAddr,
+    seat: Arc<Seat<A>>,
+) {
+    let wire = match tls {
+        None => Wire::Socket(stream),
+        // Apart, so that the room for it is gone once it is over.
+        Some(server) => match Box::pin(shake_hands(stream, &server, &seat.open)).await {
+            Some(wire) => wire,
+            None => return drop(Counted(&seat.worker)),
+        },
+    };
+    connection(wire, addr, seat).await;
 }
 
 async fn connection<A: Answer>(wire: Wire, addr: SocketAddr, seat: Arc<Seat<A>>) {

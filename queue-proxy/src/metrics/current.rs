@@ -157,12 +157,17 @@ fn as_server(filed: &Filed) -> Option<LabelSet> {
     let labels = || {
         let tag = filed.tag.name()?.to_owned();
         let outcome = Outcome::Status(filed.status);
-        let mut labels = address_labels(Peer::Host(filed.host.as_deref()?), Scheme::Http);
+        let scheme = if filed.tls {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        };
+        let mut labels = address_labels(Peer::Host(filed.host.as_deref()?), scheme);
         labels.extend(exchange_labels(
             filed.method?,
             outcome,
             filed.version,
-            Scheme::Http,
+            scheme,
         ));
         labels.push(("kn_route_tag", tag));
         Some(labels)

@@ -24,6 +24,8 @@ pub(super) struct Labels<'a> {
     pub(super) probe: bool,
     /// Whether the answer broke off.
     pub(super) broken: bool,
+    /// Whether it came over TLS.
+    pub(super) tls: bool,
 }
 
 /// `kn.route.tag` (spec/queue-proxy.md §3.2).
@@ -54,6 +56,7 @@ pub(super) struct Filed {
     pub(super) container: Option<SocketAddr>,
     pub(super) probe: bool,
     pub(super) broken: bool,
+    pub(super) tls: bool,
 }
 
 impl<'a> Labels<'a> {
@@ -64,6 +67,7 @@ impl<'a> Labels<'a> {
             version: Version::HTTP_11,
             failed: None,
             host: "",
+            tls: false,
             ..self
         }
     }
@@ -86,6 +90,7 @@ impl<'a> Labels<'a> {
             container: self.container,
             probe: self.probe,
             broken: self.broken,
+            tls: self.tls,
         }
     }
 }
@@ -112,6 +117,7 @@ impl metrics::Labels for Labels<'_> {
             && self.container.is_some() == filed.reached
             && self.probe == filed.probe
             && self.broken == filed.broken
+            && self.tls == filed.tls
     }
 
     fn key(&self) -> Option<Filed> {
@@ -135,6 +141,7 @@ impl metrics::Labels for Labels<'_> {
             method: None,
             version: Version::HTTP_11,
             failed: None,
+            tls: false,
             ..self.filed(None, Tag::Overflow)
         }
     }

@@ -48,6 +48,8 @@ pub(crate) struct Measured {
     traced: Option<Box<Traced>>,
     pub(crate) response_bytes: u64,
     pub(crate) broken: bool,
+    /// Whether it came over TLS.
+    tls: bool,
 }
 
 impl Measured {
@@ -83,6 +85,7 @@ impl Measured {
             traced,
             response_bytes: 0,
             broken: false,
+            tls: caller.tls().is_some(),
         }
     }
 
@@ -207,6 +210,7 @@ impl Drop for Measured {
             container: self.reached.then_some(self.container),
             probe: self.probe,
             broken: self.broken,
+            tls: self.tls,
         };
         let whole = now.duration_since(self.arrived);
         let seen = Seen {

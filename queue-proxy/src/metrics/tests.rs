@@ -17,6 +17,7 @@ const REQUEST: Labels<'static> = Labels {
     ))),
     probe: false,
     broken: false,
+    tls: false,
 };
 
 /// A second inside, of which half a second more in line; 7 bytes to, 20,000 from the container.

@@ -9,11 +9,11 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::world::{Make, before};
+use crate::world::{self, Make, before};
 
 const PROMETHEUS: &str = r#"{"requestMetrics":{"protocol":"prometheus"}}"#;
 const LOADED: &str = "Certificate and/or key have changed on disk and were reloaded.";
@@ -111,18 +111,96 @@ async fn metrics_are_scraped_over_tls_where_a_certificate_is_given() {
     );
 }
 
+fn mounted(make: Make, folder: &Folder) -> Make {
+    make.with("PENSTOCK_TLS_DIR", &folder.path.to_string_lossy())
+}
+
+#[tokio::test]
+async fn requests_and_probes_are_taken_over_tls_where_certificates_are_mounted() {
+    let (workload, folder) = (Workload::start().await, Folder::new("mounted"));
+    let make = mounted(before(workload.addr()), &folder);
+    let program = make.with("OBSERVABILITY_CONFIG", PROMETHEUS);
+    let program = program.with("PENSTOCK_METRICS_PORT", "0").start().await;
+    let loaded = program
+        .before
+        .iter()
+        .filter(|line| line["message"] == LOADED);
+    assert_eq!(loaded.count(), 1);
+    let addr = program.at("tls");
+    let answer = get(addr, "/status/204", &folder.certificate).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+    // The port without TLS stays open.
+    assert_eq!(world::get(program.at("main"), "/status/204").await.0, 204);
+    let (_, page) = world::get(program.at("metrics"), "/metrics").await;
+    for scheme in ["http", "https"] {
+        let of_scheme = |line: &&str| line.contains(&format!("url_scheme=\"{scheme}\""));
+        let mut lines = page.lines().filter(of_scheme);
+        let series = "http_server_request_duration_seconds_count{";
+        let line = lines.find(|line| line.starts_with(series));
+        assert!(
+            line.is_some_and(|line| line.ends_with(" 1")),
+            "{scheme}: {page}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn case_125_a_line_of_the_request_log_tells_of_tls() {
+    let (workload, folder) = (Workload::start().await, Folder::new("logged"));
+    let template = r#"{"enableRequestLog":true,"requestLogTemplate":"TLS: {{.Request.TLS}}"}"#;
+    let make = mounted(before(workload.addr()), &folder);
+    let mut program = make.with("OBSERVABILITY_CONFIG", template).start().await;
+    get(program.at("tls"), "/status/200", &folder.certificate)
+        .await
+        .unwrap();
+    world::get(program.at("main"), "/status/200").await;
+    let mut lines = BufReader::new(program.output()).lines();
+    let secure = lines.next_line().await.unwrap().unwrap();
+    assert!(secure.starts_with("TLS: {"), "{secure}");
+    assert_eq!(lines.next_line().await.unwrap().unwrap(), "TLS: <nil>");
+}
+
 #[tokio::test]
 async fn case_134_a_new_certificate_is_shown_without_a_restart() {
     let (workload, folder) = (Workload::start().await, Folder::new("renewed"));
-    let make = with_metrics(before(workload.addr()), &folder);
+    let make = mounted(before(workload.addr()), &folder);
     let mut program = make.with("PENSTOCK_TLS_POLL_MS", "5").start().await;
     let renewed = renew(&folder.path);
     program.until_logged(LOADED).await;
-    let addr = program.at("metrics");
-    get(addr, "/metrics", &renewed).await.unwrap();
-    get(addr, "/metrics", &folder.certificate)
+    let addr = program.at("tls");
+    let answer = get(addr, "/status/200", &renewed).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    get(addr, "/status/200", &folder.certificate)
         .await
         .unwrap_err();
+}
+
+#[tokio::test]
+async fn case_135_without_one_of_the_files_there_is_no_tls() {
+    let (workload, folder) = (Workload::start().await, Folder::new("half"));
+    std::fs::remove_file(folder.path.join("tls.key")).unwrap();
+    let make = mounted(before(workload.addr()), &folder);
+    // Nor is anything of it read.
+    let program = make
+        .with("QUEUE_PROXY_TLS_MIN_VERSION", "1.1")
+        .start()
+        .await;
+    assert!(program.serving["tls"].is_null(), "{}", program.serving);
+}
+
+#[tokio::test]
+async fn case_138_a_taken_tls_port_ends_it_and_is_named() {
+    let (workload, folder) = (Workload::start().await, Folder::new("taken"));
+    let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let make = mounted(before(workload.addr()), &folder);
+    let make = make.with("QUEUE_SERVING_TLS_PORT", &port);
+    let (code, _, log) = make.with("PENSTOCK_ADMIN_PORT", &port).end_of(&[]).await;
+    assert_eq!(code, 1, "{log}");
+    for what in ["TLS", "admin"] {
+        let want = format!("the {what} listener: cannot listen on ");
+        assert!(log.contains(&want), "{log}");
+    }
 }
 
 #[tokio::test]
@@ -130,10 +208,12 @@ async fn case_135_a_certificate_that_cannot_be_used_ends_it_and_is_named() {
     let (workload, folder) = (Workload::start().await, Folder::new("unusable"));
     std::fs::write(folder.path.join("tls.crt"), "garbage").unwrap();
     let make = with_metrics(before(workload.addr()), &folder);
-    let (code, _, log) = make.end_of(&[]).await;
-    assert_eq!(code, 1, "{log}");
-    let want = format!("{} holds no certificate in PEM", folder.text("tls.crt"));
-    assert!(log.contains(&want), "{log}");
+    for make in [make.clone(), mounted(before(workload.addr()), &folder)] {
+        let (code, _, log) = make.end_of(&[]).await;
+        assert_eq!(code, 1, "{log}");
+        let want = format!("{} holds no certificate in PEM", folder.text("tls.crt"));
+        assert!(log.contains(&want), "{log}");
+    }
     let make = make.with("METRICS_PROMETHEUS_TLS_MIN_VERSION", "1.1");
     let (code, _, log) = make.end_of(&[]).await;
     assert_eq!(code, 1, "{log}");

@@ -289,13 +289,11 @@ impl Intake {
 /// Ends once the other side sends nothing more. That shows although nobody reads what it has
 /// sent: the system tells it apart from readable bytes, and a second descriptor is told anew.
 fn has_left(wire: &Wire) -> impl Future<Output = ()> + Send + use<> {
-    let second = match wire {
-        Wire::Socket(stream) => stream.as_fd().try_clone_to_owned().ok(),
-        // Nobody within the process sends more than the pipe holds and leaves unseen: its own
-        // caller is watched.
-        Wire::Pipe(_) => None,
-    };
-    let second = second
+    // Nobody within the process sends more than the pipe holds and leaves unseen: its own caller
+    // is watched.
+    let second = wire
+        .socket()
+        .and_then(|stream| stream.as_fd().try_clone_to_owned().ok())
         .map(std::net::TcpStream::from)
         .and_then(|second| TcpStream::from_std(second).ok());
     async move {

@@ -31,6 +31,8 @@ pub(crate) struct Outbox {
     filled: bool,
     /// Whether any of it has gone out.
     began: bool,
+    /// All was taken from here, but the wire may still hold some of it back.
+    held_back: bool,
 }
 
 impl Outbox {
@@ -42,7 +44,12 @@ impl Outbox {
         &mut self.first
     }
 
+    /// Whether nothing is left to be done.
     pub(crate) fn is_empty(&self) -> bool {
+        self.is_written() && !self.held_back
+    }
+
+    fn is_written(&self) -> bool {
         self.first.is_empty() && self.data.is_empty() && self.last.is_empty()
     }
 
@@ -67,6 +74,7 @@ impl Outbox {
         self.data = Bytes::new();
         self.last = b"";
         self.filled = false;
+        self.held_back = false;
     }
 
     /// Writes until nothing is left, and then holds no buffer.
@@ -75,7 +83,7 @@ impl Outbox {
         wire: &mut Wire,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while !self.is_empty() {
+        while !self.is_written() {
             let wire = Pin::new(&mut *wire);
             let wrote = if self.data.is_empty() && self.last.is_empty() {
                 ready!(wire.poll_write(cx, &self.first))?
@@ -97,7 +105,10 @@ impl Outbox {
         self.filled = false;
         self.data = Bytes::new();
         stock::give(mem::take(&mut self.first));
-        Pin::new(wire).poll_flush(cx)
+        self.held_back = true;
+        ready!(Pin::new(wire).poll_flush(cx))?;
+        self.held_back = false;
+        Poll::Ready(Ok(()))
     }
 
     fn wrote(&mut self, mut count: usize) {

@@ -3,7 +3,6 @@
 //! Each exchange is woken by itself, so that one of 250 that goes on does not cost a look at the
 //! others.
 
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,7 +22,7 @@ use super::reply::Reply;
 use super::watch::{Seen, Watched};
 use super::{HEADER_LIST, SEND_BUFFER, STREAM_WINDOW};
 use crate::body::{Body, BodyError, Guard};
-use crate::caller::Caller;
+use crate::caller::{Caller, Peer};
 use crate::connection::{Open, PREFACE, drive};
 use crate::date;
 use crate::incoming::Incoming;
@@ -45,7 +44,7 @@ const ERRORS: usize = 1024;
 
 /// Serves a connection whose preface was read, until the caller closes, `open` is told to close
 /// and nothing is under way, or `open` is cut.
-pub(crate) async fn serve<A: Answer>(wire: Wire, addr: SocketAddr, answer: &Arc<A>, open: &Open) {
+pub(crate) async fn serve<A: Answer>(wire: Wire, peer: Peer, answer: &Arc<A>, open: &Open) {
     let watched = Watched::of_caller(wire, PREFACE);
     let seen = watched.seen();
     let Some(mut connection) = handshake(watched, open).await else {
@@ -61,10 +60,10 @@ pub(crate) async fn serve<A: Answer>(wire: Wire, addr: SocketAddr, answer: &Arc<
             while let Poll::Ready(accepted) = connection.poll_accept(cx) {
                 match accepted {
                     Some(Ok((request, respond))) => {
-                        streams.push(exchange(answer, request, respond, addr));
+                        streams.push(exchange(answer, request, respond, peer.clone()));
                     }
                     Some(Err(error)) => {
-                        tracing::debug!(%addr, %error, "an HTTP/2 connection broke");
+                        tracing::debug!(?peer, %error, "an HTTP/2 connection broke");
                         return Poll::Ready(());
                     }
                     None => return Poll::Ready(()),
@@ -165,9 +164,9 @@ fn exchange<A: Answer>(
     answer: &Arc<A>,
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
-    addr: SocketAddr,
+    peer: Peer,
 ) -> Exchange<impl Future<Output = Response<Body<A::Guard>>> + Send + use<A>, A::Guard> {
-    let caller = Arc::new(Caller::of_stream(addr, Reply::new(respond)));
+    let caller = Arc::new(Caller::of_stream(peer, Reply::new(respond)));
     let is_head = request.method() == Method::HEAD;
     let (parts, stream) = request.into_parts();
     let body = Inflow::of_request(stream, &parts.headers, &caller);
@@ -310,12 +309,13 @@ mod tests {
         let start = Instant::now();
         let (mut ours, theirs) = duplex(1 << 20);
         let (answer, open) = (Arc::new(Silent), Open::default());
-        let addr = (Ipv4Addr::LOCALHOST, 0).into();
+        let wire = Wire::Pipe(theirs);
+        let peer = Peer::over(&wire, (Ipv4Addr::LOCALHOST, 0).into());
         let talking = async {
             ours.write_all(frames).await.unwrap();
             let _ = ours.read_to_end(&mut Vec::new()).await;
         };
-        let serving = serve(Wire::Pipe(theirs), addr, &answer, &open);
+        let serving = serve(wire, peer, &answer, &open);
         let both = async { tokio::join!(serving, talking) };
         let _ = timeout(Duration::from_secs(3600), both).await;
         start.elapsed()
