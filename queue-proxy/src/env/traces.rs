@@ -113,3 +113,88 @@ fn with_path(endpoint: &str) -> String {
         Some(_) => endpoint.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(mut traces: Traces, vars: &[(&str, &str)]) -> Traces {
+        let get = |name: &str| {
+            let found = vars.iter().find(|(other, _)| *other == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        traces.read(&mut Vars::new(get));
+        traces
+    }
+
+    #[test]
+    fn the_variables_of_the_endpoint_win_over_the_configured_one() {
+        const TRACES: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+        const ALL: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        let table = [
+            // configured, for traces, for all, what counts
+            ("", "", "", "http://localhost:4318/v1/traces"),
+            ("http://c:4318", "", "", "http://c:4318/v1/traces"),
+            ("http://c:4318/", "", "", "http://c:4318/v1/traces"),
+            ("http://c:4318/own", "", "", "http://c:4318/own"),
+            ("http://c", "", "http://all/", "http://all/v1/traces"),
+            ("http://c", "http://t/own", "http://all", "http://t/own"),
+            ("http://c", "http://t", "", "http://t"),
+        ];
+        for (configured, traces, all, want) in table {
+            let made = Traces::new("http/protobuf", configured, 1.0);
+            let got = read(made, &[(TRACES, traces), (ALL, all)]);
+            assert_eq!(got.endpoint, want);
+        }
+    }
+
+    #[test]
+    fn the_variable_of_the_sampler_wins_over_the_rate_but_not_on_standard_output() {
+        let with = |protocol, name| {
+            let vars = [
+                ("OTEL_TRACES_SAMPLER", name),
+                ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+            ];
+            read(Traces::new(protocol, "http://c", 0.5), &vars)
+        };
+        let quarter = Sampler::named("parentbased_traceidratio", "0.25");
+        let table = [
+            ("http/protobuf", "", Some(Sampler::of_rate(0.5))),
+            ("http/protobuf", "always_on", Some(Sampler::ALWAYS)),
+            ("http/protobuf", "parentbased_traceidratio", quarter),
+            ("http/protobuf", "xray", Some(Sampler::of_rate(0.5))),
+            ("stdout", "", Some(Sampler::ALWAYS)),
+            ("stdout", "always_off", Some(Sampler::ALWAYS)),
+        ];
+        for (protocol, name, want) in table {
+            assert_eq!(
+                Some(with(protocol, name).sampler),
+                want,
+                "{protocol} {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_there_is_no_way_for_is_said() {
+        let missing = |protocol, endpoint| Traces::new(protocol, endpoint, 1.0).missing();
+        assert_eq!(missing("stdout", ""), None);
+        for (protocol, endpoint) in [
+            ("grpc", "http://c:4317"),
+            ("zipkin", "http://z"),
+            ("http/protobuf", "https://c"),
+        ] {
+            let said = missing(protocol, endpoint).unwrap();
+            assert!(
+                said.starts_with(&format!("traces by {protocol} (")),
+                "{said}"
+            );
+        }
+        let plain = missing("http/protobuf", "http://c");
+        assert_eq!(plain.is_none(), cfg!(feature = "otlp"), "{plain:?}");
+        let mut traces = Traces::new("stdout", "", 1.0);
+        traces.unknown_sampler = Some("xray".to_owned());
+        let said = traces.missing().unwrap();
+        assert!(said.starts_with("the sampler \"xray\""), "{said}");
+    }
+}

@@ -11,4 +11,5 @@ mod environment;
 mod listeners;
 mod request_log;
 mod tls;
+mod traces;
 mod world;
