@@ -17,7 +17,7 @@ use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, Kind, Span, Value};
@@ -28,7 +28,8 @@ use crate::seldom::Seldom;
 const DELAY: Duration = Duration::from_secs(5);
 const MOST_WAITING: usize = 2048;
 const BATCH: usize = 512;
-/// How long the collector may take for a batch, and for all that is left at the end.
+/// How long the collector may take for a batch, and for all that is left at the end
+/// (spec/queue-proxy.md §5).
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The version of the words that attributes are written in.
@@ -109,8 +110,22 @@ impl Queue {
 }
 
 impl Collector {
-    /// Sends what comes until `stop`, and then what is left. Within a runtime of tokio.
+    /// Sends what comes until `stop`, and then what is left, as far as there is time. Within a
+    /// runtime of tokio.
     pub async fn run(mut self, stop: CancellationToken) {
+        let too_late = async {
+            stop.cancelled().await;
+            sleep(PATIENCE).await;
+        };
+        tokio::select! {
+            () = self.deliver(&stop) => {}
+            () = too_late => {
+                tracing::warn!("the last spans were dropped: the collector is too slow");
+            }
+        }
+    }
+
+    async fn deliver(&mut self, stop: &CancellationToken) {
         let mut batch = Vec::new();
         while let Some(()) = stop.run_until_cancelled(self.fill(&mut batch)).await {
             if batch.is_empty() {
@@ -118,19 +133,9 @@ impl Collector {
             }
             self.send(std::mem::take(&mut batch)).await;
         }
-        let rest = async {
-            self.spans.close();
-            loop {
-                let room = BATCH.saturating_sub(batch.len());
-                self.spans.recv_many(&mut batch, room).await;
-                if batch.is_empty() {
-                    return;
-                }
-                self.send(std::mem::take(&mut batch)).await;
-            }
-        };
-        if timeout(PATIENCE, rest).await.is_err() {
-            tracing::warn!("the last spans were dropped: the collector is too slow");
+        self.spans.close();
+        while !batch.is_empty() || self.spans.recv_many(&mut batch, BATCH).await > 0 {
+            self.send(std::mem::take(&mut batch)).await;
         }
     }
 
@@ -202,5 +207,84 @@ fn attribute((name, value): (&'static str, Value)) -> KeyValue {
     match value {
         Value::Text(text) => KeyValue::new(name, text),
         Value::Number(number) => KeyValue::new(name, number),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn span() -> Span {
+        let context = Context::root();
+        Span {
+            name: "GET".into(),
+            kind: Kind::Server,
+            scope: "a/scope",
+            context,
+            parent: None,
+            from_afar: false,
+            begun: SystemTime::UNIX_EPOCH,
+            ended: SystemTime::UNIX_EPOCH,
+            attributes: vec![("url.path", "/".into()), ("server.port", 80_u16.into())],
+            failed: false,
+        }
+    }
+
+    #[test]
+    fn what_finds_no_room_is_dropped_and_keeps_nobody_waiting() {
+        let (queue, mut collector) = open("http://127.0.0.1:1/v1/traces", &[]).unwrap();
+        for _ in 0..MOST_WAITING + 10 {
+            queue.push(span());
+        }
+        drop(queue);
+        let waiting = std::iter::from_fn(|| collector.spans.try_recv().ok());
+        assert_eq!(waiting.count(), MOST_WAITING);
+    }
+
+    #[test]
+    fn a_collector_is_a_url() {
+        let error = open("no url", &[]).err().unwrap().to_string();
+        assert!(
+            error.starts_with("\"no url\" cannot be a collector: "),
+            "{error}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_span_of_a_batch_waits_for_others_but_not_long() {
+        let (queue, mut collector) = open("http://127.0.0.1:1/v1/traces", &[]).unwrap();
+        let mut batch = Vec::new();
+        for _ in 0..=BATCH {
+            queue.push(span());
+        }
+        let start = Instant::now();
+        collector.fill(&mut batch).await;
+        assert_eq!((batch.len(), start.elapsed()), (BATCH, Duration::ZERO));
+        batch.clear();
+        collector.fill(&mut batch).await;
+        assert_eq!((batch.len(), start.elapsed()), (1, DELAY));
+        batch.clear();
+        drop(queue);
+        collector.fill(&mut batch).await;
+        assert!(batch.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_collector_that_never_answers_does_not_hold_up_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}/v1/traces", listener.local_addr().unwrap());
+        let (queue, collector) = open(&endpoint, &[]).unwrap();
+        for _ in 0..3 * BATCH {
+            queue.push(span());
+        }
+        let start = Instant::now();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        collector.run(stop).await;
+        assert_eq!(start.elapsed(), PATIENCE);
     }
 }
