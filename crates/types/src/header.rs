@@ -1,30 +1,47 @@
 //! Names of the headers that the contract gives a meaning.
 //!
-//! All lower case, as HTTP/2 sends them and as `http::HeaderName::from_static` wants them.
+//! All lower case, as HTTP/2 sends them and as [`HeaderName::from_static`] wants them.
 
-/// Name of the revision that a request is for.
-pub const SERVING_REVISION: &str = "knative-serving-revision";
-/// Namespace of the revision that a request is for.
-pub const SERVING_NAMESPACE: &str = "knative-serving-namespace";
-/// Traffic tag under which a request came.
-pub const SERVING_TAG: &str = "knative-serving-tag";
-/// Present when the request came by the default route.
-pub const SERVING_DEFAULT_ROUTE: &str = "knative-serving-default-route";
-/// `activator` on every request that an activator forwarded.
-pub const PROXY_REQUEST: &str = "k-proxy-request";
-/// Host that the caller had sent, where a proxy had to change it.
-pub const ORIGINAL_HOST: &str = "k-original-host";
-/// Marks a probe of the network, and says for whom it is.
-pub const NETWORK_PROBE: &str = "k-network-probe";
-/// Echoed to a network probe.
-pub const NETWORK_HASH: &str = "k-network-hash";
-/// Marks a probe of the kubelet.
-pub const KUBELET_PROBE: &str = "k-kubelet-probe";
-/// RFC 9209: which proxy answered in place of the workload, and why.
-pub const PROXY_STATUS: &str = "proxy-status";
-/// Ours, in the handshake between activator and autoscaler: [`DEMAND_EXTENSION_VERSION`] on both
-/// sides if they know the additions of [`wire`](crate::wire).
-pub const DEMAND_EXTENSION: &str = "penstock-demand";
+use http::HeaderName;
+
+/// Each as a name, which a lookup takes without reading it again, and as a text.
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$doc])* pub const $name: HeaderName = HeaderName::from_static($text);)*
+
+        /// The same as texts, for a `match` that tells many apart.
+        pub mod text {
+            $($(#[$doc])* pub const $name: &str = $text;)*
+        }
+    };
+}
+
+names! {
+    /// Name of the revision that a request is for.
+    SERVING_REVISION = "knative-serving-revision";
+    /// Namespace of the revision that a request is for.
+    SERVING_NAMESPACE = "knative-serving-namespace";
+    /// Traffic tag under which a request came.
+    SERVING_TAG = "knative-serving-tag";
+    /// Present when the request came by the default route.
+    SERVING_DEFAULT_ROUTE = "knative-serving-default-route";
+    /// `activator` on every request that an activator forwarded.
+    PROXY_REQUEST = "k-proxy-request";
+    /// Host that the caller had sent, where a proxy had to change it.
+    ORIGINAL_HOST = "k-original-host";
+    /// Marks a probe of the network, and says for whom it is.
+    NETWORK_PROBE = "k-network-probe";
+    /// Echoed to a network probe.
+    NETWORK_HASH = "k-network-hash";
+    /// Marks a probe of the kubelet.
+    KUBELET_PROBE = "k-kubelet-probe";
+    /// RFC 9209: which proxy answered in place of the workload, and why.
+    PROXY_STATUS = "proxy-status";
+    /// Ours, in the handshake between activator and autoscaler: which version each side knows of
+    /// the additions of [`wire`](crate::wire).
+    DEMAND_EXTENSION = "penstock-demand";
+}
+
 /// Value of [`DEMAND_EXTENSION`].
 pub const DEMAND_EXTENSION_VERSION: &str = "1";
 

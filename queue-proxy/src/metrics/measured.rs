@@ -9,7 +9,8 @@ use penstock_relay::headers;
 use penstock_relay::incoming::Incoming;
 use penstock_relay::serve::Caller;
 use penstock_runtime::metrics::known_method;
-use penstock_types::{Slots, header};
+use penstock_types::Slots;
+use penstock_types::header::{self, text};
 use tokio::time::Instant;
 
 use super::filed::{Labels, Tag};
@@ -249,14 +250,14 @@ impl<'a> Noted<'a> {
                 continue;
             }
             match name.as_str() {
-                header::NETWORK_PROBE | header::KUBELET_PROBE => noted.probe = true,
+                text::NETWORK_PROBE | text::KUBELET_PROBE => noted.probe = true,
                 "user-agent" => {
                     let kubelet = header::KUBE_PROBE_AGENT.as_bytes();
                     noted.probe |= value.as_bytes().starts_with(kubelet);
                 }
-                header::ORIGINAL_HOST => noted.host = noted.host.or(Some(value)),
-                header::SERVING_TAG => noted.tag = noted.tag.or(Some(value)),
-                header::SERVING_DEFAULT_ROUTE => {
+                text::ORIGINAL_HOST => noted.host = noted.host.or(Some(value)),
+                text::SERVING_TAG => noted.tag = noted.tag.or(Some(value)),
+                text::SERVING_DEFAULT_ROUTE => {
                     noted.by_default = noted.by_default.or(Some(value));
                 }
                 _ => {}
