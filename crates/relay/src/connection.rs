@@ -46,8 +46,8 @@ pub(crate) async fn serve_connection<A: Answer>(
         return;
     }
     if is_h2 {
-        h2::server::serve(wire, peer, answer, open).await;
-        return;
+        // Boxed: a connection of HTTP/1 would carry the room for it.
+        return Box::pin(h2::server::serve(wire, peer, answer, open)).await;
     }
     let caller = Arc::new(Caller::of(peer));
     let mut http = pin!(h1::serve(wire, first, caller, answer, open));

@@ -3,7 +3,7 @@
 //! All of it is one task, and the answer is made within it. Nothing is written to the caller
 //! from elsewhere, so interim answers cannot get between others.
 
-use std::future::{Future as _, poll_fn};
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -104,41 +104,44 @@ async fn next_head(intake: &Shared, open: &Open) -> Option<Result<RequestHead, B
     .await
 }
 
-/// Lets a request be answered, and writes the answer.
-async fn exchange<A: Answer>(
+/// Lets a request be answered, and writes the answer. (No `async fn`: that would hold the head
+/// twice, as its argument and where it is used.)
+fn exchange<A: Answer>(
     head: RequestHead,
     intake: &Shared,
     caller: &Arc<Caller>,
     answer: &Arc<A>,
     open: &Open,
-) -> Next<A::Guard> {
+) -> impl Future<Output = Next<A::Guard>> + Send {
     let asked = Asked {
         method: head.request.method().clone(),
         version: head.request.version(),
         keep: head.keep,
     };
-    let answered = {
-        let body = match intake.begin(&head) {
-            Some(body) => Incoming::from(body),
-            None => Incoming::empty(),
+    let body = match intake.begin(&head) {
+        Some(body) => Incoming::from(body),
+        None => Incoming::empty(),
+    };
+    let request = head.request.map(|()| body);
+    async move {
+        let answered = {
+            let mut answering = pin!(Arc::clone(answer).answer(request, Arc::clone(caller)));
+            poll_fn(|cx| {
+                if let Poll::Ready(answered) = answering.as_mut().poll(cx) {
+                    return Poll::Ready(Some(answered));
+                }
+                intake.lock().poll_meanwhile(cx).map(|()| None)
+            })
+            .await
         };
-        let request = head.request.map(|()| body);
-        let mut answering = pin!(Arc::clone(answer).answer(request, Arc::clone(caller)));
-        poll_fn(|cx| {
-            if let Poll::Ready(answered) = answering.as_mut().poll(cx) {
-                return Poll::Ready(Some(answered));
-            }
-            intake.lock().poll_meanwhile(cx).map(|()| None)
-        })
-        .await
-    };
-    let Some(mut answered) = answered else {
-        return Next::Cut;
-    };
-    if intake.lock().is_bad() {
-        answered = text_error(StatusCode::BAD_REQUEST, "the body is malformed");
+        let Some(mut answered) = answered else {
+            return Next::Cut;
+        };
+        if intake.lock().is_bad() {
+            answered = text_error(StatusCode::BAD_REQUEST, "the body is malformed");
+        }
+        give(intake, asked, answered, open).await
     }
-    give(intake, asked, answered, open).await
 }
 
 /// An answer on its way to the caller.
