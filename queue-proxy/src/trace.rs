@@ -287,8 +287,9 @@ fn as_it_came(head: &Parts, caller: &Caller, host: Option<&HeaderValue>) -> Attr
     let first = said(FORWARDED_FOR).and_then(|all| all.split(|&byte| byte == b',').next());
     let first = first.map(<[u8]>::trim_ascii);
     let client = first.filter(|first| !first.is_empty());
+    let scheme = caller.tls().map_or(Scheme::Http, |_| Scheme::Https);
     let mut told = vec![
-        ("url.scheme", "http".into()),
+        ("url.scheme", scheme.name_and_port().0.into()),
         ("url.path", Value::of_others(head.uri.path().as_bytes())),
         (
             "client.address",
@@ -298,7 +299,7 @@ fn as_it_came(head: &Parts, caller: &Caller, host: Option<&HeaderValue>) -> Attr
         ("network.peer.port", peer.port().into()),
     ];
     if let Some(host) = host.and_then(|host| host.to_str().ok()) {
-        add_address(&mut told, address_and_port(Peer::Host(host), Scheme::Http));
+        add_address(&mut told, address_and_port(Peer::Host(host), scheme));
     }
     if let Some(agent) = said(USER_AGENT) {
         told.push(("user_agent.original", Value::of_others(agent)));

@@ -161,6 +161,21 @@ async fn case_125_a_line_of_the_request_log_tells_of_tls() {
 }
 
 #[tokio::test]
+async fn spans_tell_of_tls() {
+    let (workload, folder) = (Workload::start().await, Folder::new("traced"));
+    let config = r#"{"tracing":{"protocol":"stdout"}}"#;
+    let make = mounted(before(workload.addr()), &folder);
+    let mut program = make.with("OBSERVABILITY_CONFIG", config).start().await;
+    get(program.at("tls"), "/status/200", &folder.certificate)
+        .await
+        .unwrap();
+    let mut lines = BufReader::new(program.output()).lines();
+    let server = lines.next_line().await.unwrap().unwrap();
+    let scheme = r#"{"Key":"url.scheme","Value":{"Type":"STRING","Value":"https"}}"#;
+    assert!(server.contains(scheme), "{server}");
+}
+
+#[tokio::test]
 async fn case_134_a_new_certificate_is_shown_without_a_restart() {
     let (workload, folder) = (Workload::start().await, Folder::new("renewed"));
     let make = mounted(before(workload.addr()), &folder);

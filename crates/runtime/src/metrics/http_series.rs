@@ -132,7 +132,8 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    fn name_and_port(self) -> (&'static str, u16) {
+    /// Its name, and the port that it implies.
+    pub fn name_and_port(self) -> (&'static str, u16) {
         match self {
             Self::Http => ("http", 80),
             Self::Https => ("https", 443),
