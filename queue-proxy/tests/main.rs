@@ -16,7 +16,6 @@ mod interim;
 mod metrics;
 mod probes;
 mod request_log;
-mod smuggling;
 mod statistics;
 mod streaming;
 mod timeouts;
