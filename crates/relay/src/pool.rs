@@ -85,10 +85,10 @@ impl Pool {
 
     /// Keeps a connection for the next request, unless it cannot take one, or there are enough.
     pub(crate) fn put(&self, mut link: Box<Link>) {
-        link.rest();
         if !link.is_free() {
             return;
         }
+        link.rest();
         let now = Instant::now();
         link.used = true;
         link.idle_since = now;
