@@ -257,9 +257,10 @@ fn trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, BadBody> {
         return Err(BadBody::Trailers);
     }
     let mut lines = [httparse::EMPTY_HEADER; MOST_TRAILER_LINES];
-    let Ok(httparse::Status::Complete((_, lines))) = httparse::parse_headers(&all, &mut lines)
-    else {
-        return Err(BadBody::Trailers);
+    let lines = match httparse::parse_headers(&all, &mut lines) {
+        // An empty line before, of a bare line feed: some would take what follows for a request.
+        Ok(httparse::Status::Complete((end, lines))) if end == all.len() => lines,
+        _ => return Err(BadBody::Trailers),
     };
     let mut trailers = HeaderMap::with_capacity(lines.len());
     for line in lines {
