@@ -178,9 +178,12 @@ impl<A: Answer> Door for Inside<A> {
     fn enter(&self, worker: usize) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(PIPE);
         let seat = Arc::clone(&self.0[worker]);
-        seat.worker.connections.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted::enter(&seat.worker);
         let (tasks, handle) = (seat.tasks.clone(), seat.worker.handle.clone());
-        tasks.spawn_on(connection(Wire::Pipe(theirs), WITHIN, seat), &handle);
+        tasks.spawn_on(
+            connection(Wire::Pipe(theirs), WITHIN, seat, counted),
+            &handle,
+        );
         ours
     }
 }
@@ -228,17 +231,17 @@ impl<A: Answer> Accepting<A> {
     fn place(&self, stream: TcpStream, addr: SocketAddr) {
         let chosen = self.workers.idlest(self.own);
         let seat = Arc::clone(&self.seats[chosen]);
-        seat.worker.connections.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted::enter(&seat.worker);
         let tasks = seat.tasks.clone();
         if chosen == self.own {
-            tasks.spawn(arrived(stream, self.tls.clone(), addr, seat));
+            tasks.spawn(arrived(stream, self.tls.clone(), addr, seat, counted));
         } else if let Ok(stream) = stream.into_std() {
             let handle = seat.worker.handle.clone();
             let tls = self.tls.clone();
             tasks.spawn_on(
                 async move {
                     if let Ok(stream) = TcpStream::from_std(stream) {
-                        arrived(stream, tls, addr, seat).await;
+                        arrived(stream, tls, addr, seat, counted).await;
                     }
                 },
                 &handle,
@@ -262,26 +265,39 @@ async fn arrived<A: Answer>(
     tls: Option<tls::Server>,
     addr: SocketAddr,
     seat: Arc<Seat<A>>,
+    counted: Counted,
 ) {
     let wire = match tls {
         None => Wire::Socket(stream),
         // Apart, so that the room for it is gone once it is over.
         Some(server) => match Box::pin(shake_hands(stream, &server, &seat.open)).await {
             Some(wire) => wire,
-            None => return drop(Counted(&seat.worker)),
+            None => return,
         },
     };
-    connection(wire, addr, seat).await;
+    connection(wire, addr, seat, counted).await;
 }
 
-async fn connection<A: Answer>(wire: Wire, addr: SocketAddr, seat: Arc<Seat<A>>) {
-    let _counted = Counted(&seat.worker);
+async fn connection<A: Answer>(
+    wire: Wire,
+    addr: SocketAddr,
+    seat: Arc<Seat<A>>,
+    _counted: Counted,
+) {
     serve_connection(wire, addr, &seat.answer, &seat.open).await;
 }
 
-struct Counted<'a>(&'a Worker);
+/// Counts a connection among its worker's while held, whether or not it comes to be served.
+struct Counted(Arc<Worker>);
 
-impl Drop for Counted<'_> {
+impl Counted {
+    fn enter(worker: &Arc<Worker>) -> Self {
+        worker.connections.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(worker))
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
