@@ -191,6 +191,10 @@ impl Relay {
             let failed = match shared.ask(head, &mut body, &mut stream, hear).await {
                 Ok(answer) => {
                     let (parts, body) = answer.into_parts();
+                    if parts.headers.keys_len() > headers::MOST_NAMES {
+                        let source = LinkError::from(BadHead::TooLong).into();
+                        return Err(ForwardError::Broken { addr, source });
+                    }
                     let body = Inflow::of_answer(body, &parts.headers);
                     let body = Relayed::by_stream(body.into(), stream);
                     return Ok(Response::from_parts(parts, body));

@@ -4,9 +4,16 @@
 
 use bytes::Bytes;
 use http::Version;
-use http::header::{CONNECTION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, TE, UPGRADE};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue,
+    SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::request::Parts;
 use penstock_types::header;
+
+/// Most different names in a head. A [`HeaderMap`] has room for 24,576 and panics beyond, so that
+/// there would be none for those that are added here.
+pub(crate) const MOST_NAMES: usize = 16 * 1024;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -20,8 +27,16 @@ pub fn host(head: &Parts) -> Option<HeaderValue> {
 }
 
 /// Whether a request lacks the Host that HTTP/1.1 demands, has several, or one that is none
-/// (RFC 9112 §3.2).
+/// (RFC 9112 §3.2); or an authority that is no host, with a user before it for one (RFC 9110
+/// §4.2.4, RFC 9113 §8.3.1).
 pub fn has_bad_host(head: &Parts) -> bool {
+    let authority = head
+        .uri
+        .authority()
+        .map_or("", |authority| authority.as_str());
+    if !authority.as_bytes().iter().all(is_of_a_host) {
+        return true;
+    }
     let mut lines = head.headers.get_all(HOST).iter();
     match lines.next() {
         None => head.version == Version::HTTP_11,
@@ -69,7 +84,7 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
             .collect();
         for name in named {
             // RFC 9110 §7.6.1: a sender must not name what is meant for the whole way.
-            if name != TE && name != http::header::TRAILER {
+            if name != TE && name != TRAILER {
                 headers.remove(name);
             }
         }
@@ -94,6 +109,33 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
     "http2-settings",
 ];
+
+/// What frames a message, routes it or speaks for its caller is never a trailer
+/// (RFC 9110 §6.5.1).
+const NO_TRAILERS: [HeaderName; 9] = [
+    AUTHORIZATION,
+    CONNECTION,
+    CONTENT_LENGTH,
+    HOST,
+    SET_COOKIE,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Whether there may be a trailer of that name.
+pub(crate) fn may_trail(name: &HeaderName) -> bool {
+    !NO_TRAILERS.contains(name)
+}
+
+/// Takes out what may not be a trailer.
+pub(crate) fn remove_no_trailers(trailers: &mut HeaderMap) {
+    remove_hop_by_hop(trailers);
+    for name in NO_TRAILERS {
+        trailers.remove(name);
+    }
+}
 
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(&name.as_str())

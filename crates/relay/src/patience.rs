@@ -18,6 +18,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// Time for the head of a request, from its first byte to its end (spec/queue-proxy.md §2).
 pub(crate) const HEAD_LIMIT: Duration = Duration::from_secs(60);
 
+/// Time for a caller to take an answer that was made here, and has no limit from anywhere else.
+pub(crate) const TAKE_LIMIT: Duration = Duration::from_secs(60);
+
 tokio::task_local! {
     static OWN: Patience;
 }

@@ -14,6 +14,8 @@ use http::header::{
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use memchr::memchr_iter;
 
+use crate::headers::MOST_NAMES;
+
 /// Most bytes of a head (spec/queue-proxy.md §2).
 pub(crate) const MOST: usize = 1 << 20;
 /// A head up to this size is copied, so that the buffer is free for others at once.
@@ -342,6 +344,9 @@ fn gather(
         headers
             .try_append(name, value)
             .map_err(|_| BadHead::TooLong)?;
+    }
+    if headers.keys_len() > MOST_NAMES {
+        return Err(BadHead::TooLong);
     }
     Ok(marks)
 }

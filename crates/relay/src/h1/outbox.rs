@@ -8,14 +8,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
-use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, SET_COOKIE, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
-};
 use tokio::io::AsyncWrite;
 
 use super::encode;
 use super::stock;
+use crate::headers::may_trail;
 use crate::nearby::Wire;
 
 /// A piece of a body up to this size is copied behind what goes before it.
@@ -213,21 +210,4 @@ impl Encoder {
             }
         }
     }
-}
-
-/// What frames a message, routes it or speaks for its caller is never a trailer
-/// (RFC 9110 §6.5.1).
-fn may_trail(name: &HeaderName) -> bool {
-    ![
-        AUTHORIZATION,
-        CONNECTION,
-        CONTENT_LENGTH,
-        HOST,
-        SET_COOKIE,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ]
-    .contains(name)
 }

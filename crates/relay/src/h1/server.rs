@@ -24,7 +24,7 @@ use crate::caller::Caller;
 use crate::connection::Open;
 use crate::incoming::Incoming;
 use crate::nearby::Wire;
-use crate::patience::{self, HEAD_LIMIT};
+use crate::patience::{self, HEAD_LIMIT, TAKE_LIMIT};
 use crate::refusal::text_error;
 use crate::serve::Answer;
 use crate::tunnel;
@@ -154,7 +154,7 @@ struct Giving<'a, G> {
     /// Nothing more is put into `out`.
     over: bool,
     /// When it has to be taken.
-    due: Option<Instant>,
+    due: Instant,
 }
 
 /// Writes an answer.
@@ -224,7 +224,7 @@ fn begin<'a, G: Guard>(
     let giving = Giving {
         intake,
         over: bare,
-        due: body.due(),
+        due: body.due().unwrap_or_else(|| Instant::now() + TAKE_LIMIT),
         body: (!bare || switches).then_some(body),
         encoder,
         out,
@@ -250,7 +250,7 @@ impl<G: Guard> Giving<'_, G> {
                 match intake.poll_flush(&mut self.out, cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => return Poll::Ready(None),
-                    Poll::Pending if self.due.is_some_and(patience::is_over) => {
+                    Poll::Pending if patience::is_over(self.due) => {
                         return Poll::Ready(None);
                     }
                     Poll::Pending => waits = true,
@@ -321,7 +321,7 @@ async fn refuse<G>(intake: &Shared, bad: BadHead) -> Next<G> {
         encoder: Encoder::ToTheEnd,
         out,
         over: false,
-        due: Some(Instant::now() + LINGER),
+        due: Instant::now() + LINGER,
     };
     match poll_fn(|cx| giving.poll(cx)).await {
         Some(()) => Next::Close { unread: true },

@@ -83,7 +83,7 @@ impl Outflow {
                     }
                     Err(frame) => match frame.into_trailers() {
                         Ok(mut trailers) => {
-                            headers::remove_hop_by_hop(&mut trailers);
+                            headers::remove_no_trailers(&mut trailers);
                             self.stream.send_trailers(trailers)
                         }
                         Err(_unknown) => continue,

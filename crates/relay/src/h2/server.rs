@@ -12,6 +12,7 @@ use futures_util::stream::{FuturesUnordered, Stream as _};
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::header::{CONTENT_LENGTH, DATE};
+use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -25,9 +26,10 @@ use crate::body::{Body, BodyError, Guard};
 use crate::caller::{Caller, Peer};
 use crate::connection::{Open, PREFACE, drive};
 use crate::date;
+use crate::headers;
 use crate::incoming::Incoming;
 use crate::nearby::Wire;
-use crate::patience::HEAD_LIMIT;
+use crate::patience::{HEAD_LIMIT, TAKE_LIMIT};
 use crate::serve::Answer;
 
 /// Streams at once (spec/queue-proxy.md §2).
@@ -59,8 +61,14 @@ pub(crate) async fn serve<A: Answer>(wire: Wire, peer: Peer, answer: &Arc<A>, op
         loop {
             while let Poll::Ready(accepted) = connection.poll_accept(cx) {
                 match accepted {
-                    Some(Ok((request, respond))) => {
-                        streams.push(exchange(answer, request, respond, peer.clone()));
+                    Some(Ok((request, mut respond))) => {
+                        if has_bad_path(&request) {
+                            respond.send_reset(Reason::PROTOCOL_ERROR);
+                        } else if request.headers().keys_len() > headers::MOST_NAMES {
+                            refuse(&mut respond);
+                        } else {
+                            streams.push(exchange(answer, request, respond, peer.clone()));
+                        }
                     }
                     Some(Err(error)) => {
                         tracing::debug!(?peer, %error, "an HTTP/2 connection broke");
@@ -109,6 +117,26 @@ async fn handshake(watched: Watched, open: &Open) -> Option<Connection<Watched, 
     })
     .await;
     connection
+}
+
+/// What h2 lets pass although it makes a request malformed (RFC 9113 §8.3.1). In a line of HTTP/1
+/// it could be the whole of another URI.
+fn has_bad_path<B>(request: &Request<B>) -> bool {
+    let path = request.uri().path_and_query();
+    let path = path.map_or("", PathAndQuery::as_str);
+    match *request.method() {
+        Method::CONNECT => false,
+        Method::OPTIONS if path == "*" => false,
+        _ => !path.starts_with('/'),
+    }
+}
+
+/// 431, for a head with too many names.
+fn refuse(respond: &mut SendResponse<Bytes>) {
+    let mut answer = Response::new(());
+    *answer.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    // Fails only if the caller has left.
+    let _ = respond.send_response(answer, true);
 }
 
 /// How long a connection has stood still where no request's limits end it.
@@ -259,11 +287,13 @@ impl<G: Guard> Sending<G> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let sent = self.flow.poll(Pin::new(&mut self.body), cx);
         // The body has a clock of its own, which stands still while the caller takes nothing.
-        if sent.is_pending()
-            && self.flow.is_stuck()
-            && let Some(due) = self.body.due()
-        {
-            let limit = self.limit.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if sent.is_pending() && self.flow.is_stuck() {
+            let due = self.body.due();
+            let limit = self.limit.get_or_insert_with(|| {
+                Box::pin(sleep_until(
+                    due.unwrap_or_else(|| Instant::now() + TAKE_LIMIT),
+                ))
+            });
             if limit.as_mut().poll(cx).is_ready() {
                 self.body.break_off(&BodyError::Whole);
                 self.flow.reset(Reason::INTERNAL_ERROR);
