@@ -16,6 +16,7 @@ mod interim;
 mod metrics;
 mod probes;
 mod request_log;
+mod smuggling;
 mod statistics;
 mod streaming;
 mod timeouts;
