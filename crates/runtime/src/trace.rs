@@ -3,8 +3,8 @@
 //! - `context.rs`: which span of which trace, and how a request carries it (`traceparent`)
 //! - `sampler.rs`: which traces are told
 //! - `span.rs`: what is told of a span, as one line of JSON
-//! - `otlp.rs`: spans to a collector, in batches; only with the feature `otlp`, which brings
-//!   two dozen crates
+//! - `otlp.rs`: spans to a collector, in batches; only with the feature `otlp`, whose crates
+//!   nothing else here needs
 //!
 //! Spans are told when they have ended. What nobody takes in time is dropped, and that is told.
 //!
