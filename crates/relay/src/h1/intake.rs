@@ -8,12 +8,14 @@ use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::framing::{BadBody, Decoder, Piece};
 use super::head::{BadHead, Framing, RequestHead, Scan, request};
@@ -21,9 +23,14 @@ use super::outbox::Outbox;
 use super::stock;
 use crate::caller::Caller;
 use crate::nearby::Wire;
+use crate::patience;
 
 /// Most that is read of what nobody asks for yet, while an answer is on its way.
 const AHEAD: usize = 64 * 1024;
+
+/// How long a body stands still before it is watched whether its caller has left: a short pause is
+/// not worth the second descriptor.
+const STANDSTILL: Duration = Duration::from_secs(1);
 
 /// A caller's connection, seen from its reading side.
 #[derive(Debug)]
@@ -47,6 +54,8 @@ pub(super) struct Intake {
     reader: Option<Waker>,
     /// Interim answers that were not taken yet.
     interim: BytesMut,
+    /// Since when more has come than is read ahead, and nobody took any of it.
+    full_since: Option<Instant>,
     /// Ends when the caller leaves; there while somebody wants to notice.
     leaving: Option<Leaving>,
 }
@@ -77,6 +86,7 @@ impl Shared {
             bad: false,
             reader: None,
             interim: BytesMut::new(),
+            full_since: None,
             leaving: None,
         })))
     }
@@ -151,6 +161,8 @@ impl Intake {
     pub(super) fn end_request(&mut self, cx: &mut Context<'_>) -> bool {
         self.number += 1;
         self.reader = None;
+        self.full_since = None;
+        self.leaving = None;
         let mut left = AHEAD;
         while !self.decoder.is_over() && !self.expects && !self.bad {
             match self.decoder.next(&mut self.buffer) {
@@ -186,13 +198,14 @@ impl Intake {
             return Poll::Pending;
         }
         while self.buffer.len() < AHEAD {
+            self.full_since = None;
             let room = stock::more(self.buffer.len());
             match ready!(stock::poll_fill(&mut self.wire, &mut self.buffer, room, cx)) {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => return Poll::Ready(()),
             }
         }
-        if !self.caller.is_noticed() {
+        if !self.stands_still() && !self.caller.is_noticed() {
             self.leaving = None;
             return Poll::Pending;
         }
@@ -201,6 +214,18 @@ impl Intake {
             .leaving
             .get_or_insert_with(|| Leaving(Box::pin(has_left(wire))));
         leaving.0.as_mut().poll(cx)
+    }
+
+    /// Whether nobody has taken any of a full buffer for long.
+    fn stands_still(&mut self) -> bool {
+        match self.full_since {
+            Some(_) if self.leaving.is_some() => true,
+            since => {
+                let since = since.unwrap_or_else(Instant::now);
+                self.full_since = Some(since);
+                patience::is_over(since + STANDSTILL)
+            }
+        }
     }
 
     /// Writes what `out` has, behind the interim answers.
@@ -243,6 +268,7 @@ impl Intake {
                 Ok(Piece::More) => {}
                 Ok(Piece::End) => return Poll::Ready(None),
                 Ok(Piece::Data(data)) => {
+                    self.full_since = None;
                     self.decoder.settle(&mut self.buffer);
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
