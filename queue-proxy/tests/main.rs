@@ -8,11 +8,13 @@
 mod admission;
 mod drain;
 mod failures;
+mod faults;
 mod forwarding;
 mod framing;
 mod http2;
 mod http2_abuse;
 mod interim;
+mod leaving;
 mod metrics;
 mod probes;
 mod request_log;

@@ -9,8 +9,10 @@ use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
 use penstock_runtime::metrics::Gather;
 use penstock_types::probe::Probe;
+use penstock_types::stat::Stat;
 use penstock_types::{Slots, Timeouts};
 use prometheus::Registry;
+use prost::Message as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -138,6 +140,23 @@ impl Proxy {
         }
     }
 
+    /// Waits until a report says that for a whole second no request was inside or in line.
+    pub(crate) async fn until_nobody_is_counted(&self) {
+        let nobody = async {
+            loop {
+                tokio::time::sleep(SOON).await;
+                let stat = Stat::decode(self.running.stat()).unwrap();
+                if stat.process_uptime > 0.0 && stat.average_concurrent_requests == 0.0 {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = self.running.report_each_second() => unreachable!("it reports for ever"),
+            () = nobody => {}
+        }
+    }
+
     /// Ends it without a quiet time; nothing may be left.
     pub(crate) async fn end(self) {
         assert_eq!(
@@ -216,6 +235,35 @@ impl Wire {
     /// The next head, and nothing after it.
     pub(crate) async fn head(&mut self) -> String {
         self.read_until("\r\n\r\n").await
+    }
+
+    /// As many of these bytes as the other side takes, now or once it is not busy elsewhere.
+    pub(crate) async fn write_what_is_taken(&mut self, bytes: &str) -> usize {
+        let mut taken = 0;
+        while taken < bytes.len() {
+            let write = self.socket.write(&bytes.as_bytes()[taken..]);
+            match tokio::time::timeout(SOON, write).await {
+                Ok(Ok(more)) => taken += more,
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+        taken
+    }
+
+    /// Whether another head comes before the other side closes.
+    pub(crate) async fn try_head(&mut self) -> bool {
+        while !self.unread.windows(4).any(|at| at == b"\r\n\r\n") {
+            if !matches!(self.socket.read_buf(&mut self.unread).await, Ok(1..)) {
+                return false;
+            }
+        }
+        self.head().await;
+        true
+    }
+
+    /// Ends it as a process that dies does.
+    pub(crate) fn reset(self) {
+        self.socket.set_zero_linger().unwrap();
     }
 
     /// Waits until the other side closes or resets; the bytes until then.

@@ -2,10 +2,15 @@
 //! requests that are wrong.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// A server that takes nothing for so long has paused.
+const PAUSE: Duration = Duration::from_millis(150);
 
 /// Sends `request` and returns everything that comes until the server closes.
 ///
@@ -79,6 +84,28 @@ impl RawClient {
     /// Sends these bytes. That the server has closed is seen when reading.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.socket.write_all(bytes.as_ref()).await;
+    }
+
+    /// Sends as many of these bytes as the server takes, and no more once it has paused for long.
+    pub async fn send_what_is_taken(&mut self, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        while taken < bytes.len() {
+            match timeout(PAUSE, self.socket.write(&bytes[taken..])).await {
+                Ok(Ok(more)) => taken += more,
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+        taken
+    }
+
+    /// Ends the connection by a reset, as a machine that is switched off does.
+    ///
+    /// # Panics
+    ///
+    /// If the system does not let it.
+    pub fn reset(self) {
+        let set = self.socket.set_zero_linger();
+        set.expect("a socket that may be reset");
     }
 
     /// Says that nothing more will be sent.
