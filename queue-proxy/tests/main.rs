@@ -9,6 +9,7 @@ mod admission;
 mod drain;
 mod failures;
 mod faults;
+mod floods;
 mod forwarding;
 mod framing;
 mod http2;
