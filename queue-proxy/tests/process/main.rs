@@ -8,6 +8,7 @@
 
 mod drain;
 mod environment;
+mod idle;
 mod listeners;
 mod request_log;
 mod tls;
