@@ -337,3 +337,43 @@ async fn close(intake: &Shared, unread: bool) {
         let _ = timeout(LINGER, poll_fn(|cx| intake.lock().poll_away(cx))).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    use http::Request;
+    use tokio::io::{AsyncWriteExt as _, duplex};
+
+    use crate::connection::serve_connection;
+
+    /// Answers everything itself, at length.
+    struct Talkative;
+
+    impl Answer for Talkative {
+        type Guard = ();
+
+        async fn answer(
+            self: Arc<Self>,
+            _: Request<Incoming>,
+            _: Arc<Caller>,
+        ) -> Response<Body<()>> {
+            Response::new(Body::text("much"))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_of_our_own_that_nobody_takes_has_sixty_seconds() {
+        let start = Instant::now();
+        // Room for the request, and not for the answer.
+        let (mut ours, theirs) = duplex(32);
+        let (answer, open) = (Arc::new(Talkative), Open::default());
+        ours.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let addr = (Ipv4Addr::LOCALHOST, 0).into();
+        serve_connection(Wire::Pipe(theirs), addr, &answer, &open).await;
+        assert_eq!(start.elapsed(), TAKE_LIMIT);
+    }
+}

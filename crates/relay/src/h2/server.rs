@@ -363,6 +363,49 @@ mod tests {
         assert_eq!(lasts(&sent).await, HEAD_LIMIT);
     }
 
+    /// Answers everything itself, at length.
+    struct Talkative;
+
+    impl Answer for Talkative {
+        type Guard = ();
+
+        async fn answer(
+            self: Arc<Self>,
+            _: Request<Incoming>,
+            _: Arc<Caller>,
+        ) -> Response<Body<()>> {
+            Response::new(Body::text("much"))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_of_our_own_that_gets_no_window_has_sixty_seconds() {
+        let (mut ours, theirs) = duplex(1 << 20);
+        let (answer, open) = (Arc::new(Talkative), Open::default());
+        let wire = Wire::Pipe(theirs);
+        let peer = Peer::over(&wire, (Ipv4Addr::LOCALHOST, 0).into());
+        let start = Instant::now();
+        let talking = async {
+            // SETTINGS_INITIAL_WINDOW_SIZE (4) is 0; the request ends with its head.
+            let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0];
+            let head = [0, 0, 3, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84];
+            ours.write_all(&[&settings[..], &head].concat())
+                .await
+                .unwrap();
+            // RST_STREAM of stream 1 with INTERNAL_ERROR.
+            let end = [0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 2];
+            let mut read = Vec::new();
+            while !read.windows(end.len()).any(|bytes| bytes == end) {
+                assert!(ours.read_buf(&mut read).await.unwrap() > 0, "{read:?}");
+            }
+        };
+        tokio::select! {
+            () = serve(wire, peer, &answer, &open) => panic!("it ended"),
+            () = talking => {}
+        }
+        assert_eq!(start.elapsed(), TAKE_LIMIT);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_caller_may_idle_and_take_its_time_over_a_body() {
         let hour = Duration::from_secs(3600);
