@@ -257,9 +257,8 @@ async fn who_stops_takes_leave() {
     reporting.connected.wait_for(|it| *it).await.unwrap();
     reporting.stop.cancel();
     let last = loop {
-        match socket.next().await.unwrap().unwrap() {
-            Message::Close(close) => break close.unwrap(),
-            _ => {}
+        if let Message::Close(close) = socket.next().await.unwrap().unwrap() {
+            break close.unwrap();
         }
     };
     assert_eq!(u16::from(last.code), 1001);

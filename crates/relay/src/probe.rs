@@ -113,7 +113,7 @@ pub enum Failure {
         /// Who answered.
         host: String,
         /// What was wrong.
-        source: hyper::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The path or a header of the probe itself cannot be sent.
     #[error("the probe cannot be sent: {what} {value:?} is not valid")]

@@ -30,7 +30,7 @@ pub(crate) mod inflow;
 mod outflow;
 pub(crate) mod reply;
 pub(crate) mod server;
-mod watch;
+pub(crate) mod watch;
 
 /// Window of one stream: what its sender may send before it is read (spec/queue-proxy.md §2).
 const STREAM_WINDOW: u32 = 1 << 20;

@@ -29,7 +29,7 @@ const ACK: u8 = 1;
 
 /// What is seen of a connection, for those who do not hold it.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     head_is_open: AtomicBool,
     flooded: AtomicBool,
     /// The last write found no room.
@@ -39,30 +39,30 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Whether a head has begun and did not end.
-    pub(super) fn head_is_open(&self) -> bool {
+    pub(crate) fn head_is_open(&self) -> bool {
         self.head_is_open.load(Ordering::Relaxed)
     }
 
     /// Whether more frames came that only make work than anybody needs.
-    pub(super) fn is_flooded(&self) -> bool {
+    pub(crate) fn is_flooded(&self) -> bool {
         self.flooded.load(Ordering::Relaxed)
     }
 
     /// Bytes written when writing stopped because the other side takes no more.
-    pub(super) fn stuck_at(&self) -> Option<u64> {
+    pub(crate) fn stuck_at(&self) -> Option<u64> {
         let stuck = self.stuck.load(Ordering::Relaxed);
         stuck.then(|| self.written())
     }
 
     /// Bytes written.
-    pub(super) fn written(&self) -> u64 {
+    pub(crate) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 }
 
 /// A connection that is watched. What was read to tell the protocols apart comes first.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(crate) struct Watched {
     wire: Wire,
     first: &'static [u8],
     frames: Option<Frames>,
@@ -71,7 +71,7 @@ pub(super) struct Watched {
 
 impl Watched {
     /// A caller's, of which `first` was read, all of it before the first frame.
-    pub(super) fn of_caller(wire: Wire, first: &'static [u8]) -> Self {
+    pub(crate) fn of_caller(wire: Wire, first: &'static [u8]) -> Self {
         Self {
             wire,
             first,
@@ -81,7 +81,7 @@ impl Watched {
     }
 
     /// An upstream's, of which only the written bytes are counted.
-    pub(super) fn of_upstream(wire: Wire) -> Self {
+    pub(crate) fn of_upstream(wire: Wire) -> Self {
         Self {
             wire,
             first: &[],
@@ -90,7 +90,7 @@ impl Watched {
         }
     }
 
-    pub(super) fn seen(&self) -> Arc<Seen> {
+    pub(crate) fn seen(&self) -> Arc<Seen> {
         Arc::clone(&self.seen)
     }
 

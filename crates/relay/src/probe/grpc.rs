@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE, USER_AGENT};
 use http::{Method, Request, StatusCode, Version};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use prost::Message;
 
 use super::http2::Exchange;
@@ -56,7 +56,7 @@ pub(super) async fn check(addr: SocketAddr, service: &str) -> Result<(), Failure
     judge(&body.to_bytes())
 }
 
-fn request(addr: SocketAddr, service: &str) -> Result<Request<Full<Bytes>>, Failure> {
+fn request(addr: SocketAddr, service: &str) -> Result<Request<Bytes>, Failure> {
     let message = HealthCheckRequest {
         service: service.to_owned(),
     };
@@ -75,7 +75,7 @@ fn request(addr: SocketAddr, service: &str) -> Result<Request<Full<Bytes>>, Fail
         .header(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))
         .header(TE, HeaderValue::from_static("trailers"))
         .header(USER_AGENT, HeaderValue::from_static(AGENT))
-        .body(Full::new(body.freeze()))
+        .body(body.freeze())
         .map_err(|_| Failure::Invalid {
             what: "address",
             value: addr.to_string(),

@@ -43,9 +43,9 @@ async fn exchange(
     stream: impl Read + Write + Unpin,
     request: Request<Empty<Bytes>>,
 ) -> Result<Answer, Failure> {
-    let broken = |source| Failure::Protocol {
+    let broken = |source: hyper::Error| Failure::Protocol {
         host: url.authority(),
-        source,
+        source: source.into(),
     };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
         .await

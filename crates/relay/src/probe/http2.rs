@@ -1,22 +1,22 @@
-//! One exchange over HTTP/2 by prior knowledge, on a connection of its own.
-
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+//! One exchange over HTTP/2 by prior knowledge, on a connection of its own. Its code is that of
+//! the upstream connections (`../h2/client.rs`): a second kind of either would be in every
+//! queue-proxy's memory.
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, Uri};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::rt::Executor;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::http::{Answer, invalid};
 use super::url::Url;
 use super::{Failure, connect_to};
+use crate::h2::inflow::Inflow;
+use crate::h2::watch::Watched;
+use crate::incoming::Incoming;
+use crate::nearby::Wire;
 
 pub(super) async fn get(url: &Url, headers: HeaderMap) -> Result<Answer, Failure> {
-    let mut request = Request::new(Full::default());
+    let mut request = Request::new(Bytes::new());
     let authority = url.authority();
     *request.uri_mut() = format!("http://{authority}{}", url.path)
         .parse::<Uri>()
@@ -30,55 +30,43 @@ pub(super) async fn get(url: &Url, headers: HeaderMap) -> Result<Answer, Failure
 /// An answer whose body may still come, and what drives its connection; both end together.
 pub(super) struct Exchange {
     pub(super) answer: Response<Incoming>,
-    _tasks: Arc<Mutex<JoinSet<()>>>,
+    _connection: JoinSet<()>,
 }
 
 impl Exchange {
     /// Sends `request` to `host` on `stream`, and waits for the head of its answer.
     pub(super) async fn start(
         stream: TcpStream,
-        request: Request<Full<Bytes>>,
+        request: Request<Bytes>,
         host: &str,
     ) -> Result<Self, Failure> {
-        let broken = |source| Failure::Protocol {
+        let broken = |source: h2::Error| Failure::Protocol {
             host: host.to_owned(),
-            source,
+            source: source.into(),
         };
-        let tasks = Arc::new(Mutex::new(JoinSet::new()));
-        let executor = Tasks(Arc::downgrade(&tasks));
-        let builder = hyper::client::conn::http2::Builder::new(executor.clone());
-        let (mut sender, connection) = builder
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(broken)?;
-        executor.execute(async move {
+        let watched = Watched::of_upstream(Wire::Socket(stream));
+        let handshake = h2::client::Builder::new()
+            .enable_push(false)
+            .handshake(watched)
+            .await;
+        let (sender, connection) = handshake.map_err(broken)?;
+        let mut driving = JoinSet::new();
+        driving.spawn(async move {
             // Its error is the request's error too.
             let _ = connection.await;
         });
-        let answer = sender.send_request(request).await.map_err(broken)?;
-        Ok(Self {
-            answer,
-            _tasks: tasks,
-        })
-    }
-}
-
-/// Runs what hyper spawns in a set that ends with the exchange.
-///
-/// Weak, because the tasks in the set hold their executor.
-#[derive(Clone)]
-struct Tasks(Weak<Mutex<JoinSet<()>>>);
-
-impl<F> Executor<F> for Tasks
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, task: F) {
-        if let Some(tasks) = self.0.upgrade() {
-            tasks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .spawn(task);
+        let mut sender = sender.ready().await.map_err(broken)?;
+        let (parts, body) = request.into_parts();
+        let head = Request::from_parts(parts, ());
+        let (answer, mut sending) = sender.send_request(head, body.is_empty()).map_err(broken)?;
+        if !body.is_empty() {
+            sending.send_data(body, true).map_err(broken)?;
         }
+        let (head, stream) = answer.await.map_err(broken)?.into_parts();
+        let body = Inflow::of_answer(stream, &head.headers);
+        Ok(Self {
+            answer: Response::from_parts(head, body.into()),
+            _connection: driving,
+        })
     }
 }
