@@ -6,6 +6,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 
+/// Longest `X-Forwarded-For` that one is made from, in bytes: far more than any chain of proxies
+/// needs. Of commas alone, the result is six times as long.
+const MOST: usize = 8 * 1024;
+
 /// Adds `Forwarded`, unless it is there or there is nothing to make it from.
 pub(crate) fn add(headers: &mut HeaderMap) {
     if headers
@@ -30,7 +34,7 @@ pub(crate) fn add(headers: &mut HeaderMap) {
 }
 
 fn forwarded(nodes: &str, host: &str, proto: &str) -> Option<String> {
-    if nodes.is_empty() && host.is_empty() && proto.is_empty() {
+    if (nodes.is_empty() && host.is_empty() && proto.is_empty()) || nodes.len() > MOST {
         return None;
     }
     let mut nodes = nodes.split(',').map(str::trim).map(|node| {
@@ -60,6 +64,28 @@ fn forwarded(nodes: &str, host: &str, proto: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn whatever_they_say_it_is_one_line_of_a_bounded_length(nodes in "[ -~]{0,200}", host in "[ -~]{0,20}", proto in "[ -~]{0,20}") {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [("x-forwarded-for", &nodes), ("x-forwarded-host", &host), ("x-forwarded-proto", &proto)] {
+                headers.insert(name, HeaderValue::try_from(value).unwrap());
+            }
+            add(&mut headers);
+            let line = headers.get(FORWARDED);
+            prop_assert_eq!(line.is_none(), nodes.is_empty() && host.is_empty() && proto.is_empty());
+            let longest = 12 * (nodes.len() + 1) + host.len() + proto.len() + 12;
+            prop_assert!(line.is_none_or(|line| line.len() <= longest));
+        }
+    }
+
+    #[test]
+    fn none_is_made_from_more_than_any_chain_of_proxies_needs() {
+        assert!(forwarded(&",".repeat(MOST), "", "").is_some());
+        assert_eq!(forwarded(&",".repeat(MOST + 1), "h", "p"), None);
+    }
 
     #[test]
     fn cases_26_to_34_the_header_that_is_made() {

@@ -1,5 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// The least that a controller sets.
@@ -419,4 +421,46 @@ fn every_variable_of_our_own_is_listed() {
     let asked = asked.into_inner().into_iter();
     let own: BTreeSet<_> = asked.filter(|name| name.starts_with("PENSTOCK_")).collect();
     assert_eq!(own, OWN.map(|(name, _, _)| name.to_owned()).into());
+}
+
+/// JSON that looks like the variable, and other text.
+fn configurations() -> impl Strategy<Value = String> {
+    let words = vec![
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        ":",
+        ",",
+        "null",
+        "true",
+        "1",
+        "-1e999",
+        "\\u0000",
+        "\\",
+        "\"requestMetrics\":",
+        "\"protocol\":",
+        "\"prometheus\"",
+        "\"exportInterval\":",
+        "\"tracing\":",
+        "\"samplingRate\":",
+        "\"runtime\":",
+        "\"requestLog\":",
+        "{{",
+        "}}",
+        "\"10s\"",
+        "é",
+    ];
+    let some = proptest::collection::vec(proptest::sample::select(words), 0..30);
+    prop_oneof![some.prop_map(|words| words.concat()), ".{0,100}"]
+}
+
+proptest! {
+    #[test]
+    fn whatever_the_observability_says_it_is_read_or_named(text in configurations()) {
+        if let Err(bad) = with(&[("OBSERVABILITY_CONFIG", Some(&text))]) {
+            prop_assert!(bad.to_string().contains("OBSERVABILITY_CONFIG"), "{bad}");
+        }
+    }
 }
