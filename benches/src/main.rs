@@ -5,6 +5,7 @@
 //! - `step.rs`: how fast each policy follows a load step
 //! - `idle.rs`: what a hundred services at zero cost
 //! - `sidecar.rs`: the queue-proxy by itself, in every respect
+//! - `soak.rs`: minutes of mixed load with faults, and what is left of it
 //! - `backend.rs`: the workload of all of them
 //! - `peers.rs`, `load.rs`: what they are compared with, and who asks
 //! - `process.rs`: child processes and what /proc says of them
@@ -21,6 +22,7 @@ mod load;
 mod peers;
 mod process;
 mod sidecar;
+mod soak;
 mod step;
 mod warm;
 
@@ -67,6 +69,15 @@ enum What {
     Step,
     /// Memory and processor time of 100 services at zero
     Idle,
+    /// The queue-proxy under mixed load with faults on both sides: memory, failed, leaked
+    Soak {
+        /// Minutes
+        #[arg(long, default_value_t = 10)]
+        minutes: u32,
+        /// Worker threads of the queue-proxy
+        #[arg(long, default_value_t = 1)]
+        workers: usize,
+    },
     /// The workload: answers every GET with 13 bytes on $PORT
     #[command(hide = true)]
     Backend,
@@ -81,6 +92,7 @@ fn main() -> ExitCode {
         What::Warm { rounds, workers } => warm::run(rounds, workers.unwrap_or_else(processors)),
         What::Step => step::run(),
         What::Idle => idle::run(),
+        What::Soak { minutes, workers } => soak::run(minutes, workers),
         What::Backend => backend::run(),
         What::Sidecar { rounds, workers } => sidecar::run(rounds, workers),
     };

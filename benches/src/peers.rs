@@ -195,12 +195,17 @@ backend app
 
 /// Starts the workload.
 pub(crate) fn backend(h2: bool) -> Outcome<(u16, Running)> {
-    let (own, _) = programs()?;
     let port = free_port()?;
+    Ok((port, backend_at(port, h2)?))
+}
+
+/// Starts the workload on that port.
+pub(crate) fn backend_at(port: u16, h2: bool) -> Outcome<Running> {
+    let (own, _) = programs()?;
     let mut command = Command::new(own);
     command.arg("backend").env("PORT", port.to_string());
     command.env("PROTOCOL", if h2 { "h2c" } else { "" });
     let backend = Running::start(&mut command)?;
     until_open(port)?;
-    Ok((port, backend))
+    Ok(backend)
 }

@@ -54,6 +54,11 @@ impl Running {
         let of = |pid| from_status(pid, "VmRSS:");
         family(self.pid()).into_iter().map(of).sum()
     }
+
+    /// Open descriptors of the process.
+    pub(crate) fn files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)
+    }
 }
 
 impl Drop for Running {
