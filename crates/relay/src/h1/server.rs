@@ -166,6 +166,12 @@ async fn give<G: Guard>(
 ) -> Next<G> {
     let (mut giving, keep, switches) = begin(intake, &asked, answered, open);
     if poll_fn(|cx| giving.poll(cx)).await.is_none() {
+        if giving.encoder == Encoder::ToTheEnd
+            && let Some(stream) = intake.lock().wire.socket()
+        {
+            // A plain end would make what the caller has the whole. Should it fail, it does.
+            let _ = stream.set_zero_linger();
+        }
         return Next::Cut;
     }
     if switches && let Some(body) = giving.body.take() {
