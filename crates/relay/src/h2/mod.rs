@@ -18,10 +18,11 @@
 //! | open streams | 250 at once; more are refused (REFUSED_STREAM) |
 //! | open and reset them | 20 that wait to be served (h2), 1024 for errors of its own (h2), then GOAWAY |
 //! | send heads that do not end | 1 MiB + 320 bytes and as many CONTINUATIONs as that needs (h2), 60 s |
+//! | send many names | 16,384 in one head, then 431 |
 //! | PING, SETTINGS | answered one by one (h2), 1000 at once and 10 a second, then GOAWAY |
 //! | DATA that is empty or tiny | 100 empty ones, a budget of small ones (h2), then GOAWAY |
 //! | send bodies | 1 MiB for each stream until it is read, 64 MiB for all |
-//! | give an answer no window | what is at hand waits, until the request's deadline |
+//! | give an answer no window | what is at hand waits, until the request's deadline; 60 s for an answer made here |
 //! | not read from the socket | 128 KiB for each stream; 60 s once no request is open |
 
 pub(crate) mod client;
