@@ -8,6 +8,7 @@ use std::{io, iter};
 
 use bytes::Bytes;
 use penstock_gate::{Gate, Limits};
+use penstock_relay::body::Late;
 use penstock_relay::forward::{Keep, Relay};
 use penstock_relay::listen::{ListenError, listen};
 use penstock_relay::serve::{Port, Stop, serve_all};
@@ -56,6 +57,8 @@ pub struct Choices {
     pub kubelet: Kubelet,
     /// Whether callers are told in `Proxy-Status` what exactly went wrong, with the addresses.
     pub detail: bool,
+    /// How an answer ends that has begun and takes too long.
+    pub late: Late,
     /// Lines about requests, if there are to be any.
     pub requests: Option<RequestLines>,
     /// What requests are traced by, if they are to be.
@@ -135,6 +138,7 @@ impl QueueProxy {
             pod,
             kubelet,
             detail,
+            late,
             requests,
             tracer,
         } = self.choices;
@@ -158,6 +162,7 @@ impl QueueProxy {
             stats: Stats::new(pod),
             kubelet,
             detail,
+            late,
             lines: requests.map(Arc::new),
             tracer,
             failures: Seldom::default(),

@@ -15,6 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
+use penstock_relay::body::Late;
 use penstock_relay::tls::Pair;
 use penstock_runtime::vars::{BadVars, Vars, go, parsed, text};
 use penstock_types::{Slots, Timeouts};
@@ -37,7 +38,7 @@ const GRACE: Duration = Duration::from_secs(60);
 const MAX_SECONDS: u64 = 30 * 365 * 86_400;
 
 /// Our own variables: name, default, meaning.
-pub const OWN: [(&str, &str, &str); 11] = [
+pub const OWN: [(&str, &str, &str); 12] = [
     (
         "PENSTOCK_WORKERS",
         "the CPU limit, rounded up; without a limit the processors, at most 4",
@@ -62,6 +63,11 @@ pub const OWN: [(&str, &str, &str); 11] = [
         "PENSTOCK_PROXY_STATUS_DETAIL",
         "false",
         "whether Proxy-Status tells callers what exactly went wrong, with addresses",
+    ),
+    (
+        "PENSTOCK_LATE_ANSWER",
+        "text",
+        "an answer that begins in time and takes too long: text (`request timeout`, and a proper end) or reset",
     ),
     (
         "PENSTOCK_METRICS_NAMES",
@@ -177,6 +183,7 @@ pub fn read(
             "true or false",
             go::bool,
         ),
+        late: vars.read("PENSTOCK_LATE_ANSWER", Late::Told, "text or reset", late),
         ..Choices::default()
     };
     let logging = logging(&mut vars);
@@ -281,6 +288,14 @@ fn ports<G: Fn(&str) -> Option<String>>(vars: &mut Vars<G>) -> Ports {
         ),
         admin: vars.read("PENSTOCK_ADMIN_PORT", 8022, PORT, parsed),
         stats: vars.read("PENSTOCK_STATS_PORT", 9090, PORT, parsed),
+    }
+}
+
+fn late(text: &str) -> Option<Late> {
+    match text {
+        "text" => Some(Late::Told),
+        "reset" => Some(Late::Reset),
+        _ => None,
     }
 }
 

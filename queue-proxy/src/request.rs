@@ -19,7 +19,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use penstock_gate::{Gate, Slot};
-use penstock_relay::body::{Body, BodyError, Guard, Relayed};
+use penstock_relay::body::{Body, BodyError, Guard, Late, Relayed};
 use penstock_relay::deadline::Limits;
 use penstock_relay::forward::{Outgoing, Relay};
 use penstock_relay::headers;
@@ -55,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) kubelet: Kubelet,
     /// Whether callers are told what exactly went wrong.
     pub(crate) detail: bool,
+    pub(crate) late: Late,
     /// Lines about requests, if there are to be any.
     pub(crate) lines: Option<Arc<RequestLines>>,
     /// What requests are traced by, if they are.
@@ -96,7 +97,7 @@ impl Answer for App {
             return answer;
         }
         shared.drain.request_came();
-        let limits = Limits::start(shared.timeouts); // 7
+        let limits = Limits::start(shared.timeouts).ending(shared.late); // 7
         let (mut head, body) = request.into_parts();
         let bypass = shared.kubelet.probes(&mut head.headers, caller.addr().ip());
         let mut measured = Measured::start(shared, &head, &body, &caller, limits.arrived()); // 1, 2
@@ -303,6 +304,10 @@ impl Guard for Inside {
 
     fn broke(&mut self, error: &BodyError) {
         self.measured.broken = true;
+        self.cut_short(error);
+    }
+
+    fn cut_short(&mut self, error: &BodyError) {
         let Timeouts { whole, idle, .. } = self.app.shared.timeouts;
         let passed = match error {
             BodyError::Whole => Some(PassedLimit::Whole(whole)),

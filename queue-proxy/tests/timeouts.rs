@@ -1,12 +1,15 @@
 //! The time limits of a request.
 //!
-//! Unlike the original, a limit that passes once the answer has begun resets the connection (or
-//! the HTTP/2 stream): text appended to an answer would be taken for a part of it.
+//! A limit that passes once the answer has begun ends it with words, as the original does, or
+//! resets the connection (or the HTTP/2 stream): text appended to an answer may be taken for a part
+//! of it. The program's default is the former, the library's the latter.
 
 use std::time::Duration;
 
 use http::Request;
 use http_body_util::BodyExt;
+use penstock_queue_proxy::Choices;
+use penstock_relay::body::Late;
 use penstock_testkit::client::{Client, RawClient, RawResponse, empty};
 use penstock_testkit::workload::{RawWorkload, Turn, Workload};
 
@@ -122,7 +125,60 @@ async fn case_89_writes_keep_the_idle_limit_away() {
 }
 
 #[tokio::test]
-async fn cases_90_92_and_95_a_limit_within_the_answer_resets_it() {
+async fn cases_90_92_and_95_a_limit_within_the_answer_is_told_at_its_end() {
+    let limits: [fn(Make) -> Make; 2] = [|make| make.whole(LATER), |make| make.idle(LATER)];
+    for limit in limits {
+        let workload = Workload::start().await;
+        let told = Choices {
+            late: Late::Told,
+            ..Choices::default()
+        };
+        let proxy = limit(before(workload.addr()).slots(1).choices(told)).start();
+        for mut client in [
+            Client::http1(proxy.addr()).await,
+            Client::h2c(proxy.addr()).await,
+        ] {
+            let request = Request::get("/events").body(empty()).unwrap();
+            let answer = client.send(request).await.unwrap();
+            assert_eq!(answer.status(), 200);
+            let stream = workload.next_stream().await;
+            stream.send("foo").await;
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body, "foorequest timeout");
+            stream.until_gone().await;
+            // The connection goes on.
+            assert_eq!(client.get("a", "/status/200").await.unwrap().status, 200);
+        }
+        proxy.end().await;
+    }
+}
+
+#[tokio::test]
+async fn case_95_a_declared_length_is_cut_short_however_that_is_told() {
+    let container = Container::listen().await;
+    let told = Choices {
+        late: Late::Told,
+        ..Choices::default()
+    };
+    let proxy = before(container.addr()).whole(LATER).choices(told).start();
+    let mut client = RawClient::connect(proxy.addr()).await;
+    client.send(GET).await;
+    let mut wire = container.accept().await;
+    wire.head().await;
+    wire.write("HTTP/1.1 200 OK\r\ncontent-length: 200\r\n\r\npartial")
+        .await;
+    let answer = client.read_response().await;
+    assert_eq!(
+        (answer.head.status, &answer.body[..], answer.complete),
+        (200, &b"partial"[..], false)
+    );
+    wire.read_to_close().await;
+    drop(client);
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn a_limit_within_the_answer_resets_it_where_that_is_chosen() {
     let limits: [fn(Make) -> Make; 2] = [|make| make.whole(LATER), |make| make.idle(LATER)];
     for limit in limits {
         let workload = Workload::start().await;

@@ -23,6 +23,9 @@ pub trait Guard: Send + Unpin + 'static {
 
     /// The body broke off: the upstream's fault, or a deadline.
     fn broke(&mut self, _error: &BodyError) {}
+
+    /// A deadline passed, and the body ends with the words for that.
+    fn cut_short(&mut self, _error: &BodyError) {}
 }
 
 impl Guard for () {}
@@ -50,7 +53,23 @@ pub struct Deadlines {
     pub whole: Instant,
     /// The longest pause within.
     pub idle: Option<Duration>,
+    /// How it ends then.
+    pub late: Late,
 }
+
+/// What a caller sees of an answer that has begun and is too late to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Late {
+    /// The connection or stream is reset: what came cannot be taken for the whole.
+    #[default]
+    Reset,
+    /// The words `request timeout`, and a proper end, as the contract has it
+    /// (spec/queue-proxy.md §3.3). An answer of a declared length is reset all the same.
+    Told,
+}
+
+/// What [`Late::Told`] tells, as the body of a 504 does.
+const TOO_LATE: Bytes = Bytes::from_static(b"request timeout");
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -142,6 +161,19 @@ impl<G: Guard> Body<G> {
         self.clock.as_ref().map(|clock| clock.deadlines.whole)
     }
 
+    /// The last frame, or the error in its place, once a deadline has passed.
+    fn is_late(&mut self, error: BodyError) -> Result<Frame<Bytes>, BodyError> {
+        let late = self.clock.take().map(|clock| clock.deadlines.late);
+        if late != Some(Late::Told) || http_body::Body::size_hint(self).exact().is_some() {
+            return Err(error);
+        }
+        if let Some(guard) = &mut self.guard {
+            guard.cut_short(&error);
+        }
+        self.source = Source::Text(None);
+        Ok(Frame::data(TOO_LATE))
+    }
+
     /// Ends it early, for a reason that only who sends it can see.
     pub(crate) fn break_off(&mut self, error: &BodyError) {
         if let Some(mut guard) = self.guard.take() {
@@ -226,7 +258,7 @@ impl Relayed {
 impl Clock {
     /// Ready once a deadline has passed; keeps the task woken for it.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
-        let Deadlines { whole, idle } = self.deadlines;
+        let Deadlines { whole, idle, .. } = self.deadlines;
         let (due, error) = match idle.map(|idle| self.last + idle) {
             Some(due) if due < whole => (due, BodyError::Idle),
             _ => (whole, BodyError::Whole),
@@ -256,7 +288,7 @@ impl<G: Guard> http_body::Body for Body<G> {
             match &frame {
                 Poll::Pending => {
                     if let Poll::Ready(error) = clock.poll_over(cx) {
-                        frame = Poll::Ready(Some(Err(error)));
+                        frame = Poll::Ready(Some(this.is_late(error)));
                     }
                 }
                 Poll::Ready(_) if clock.deadlines.idle.is_some() => clock.last = Instant::now(),

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use penstock_types::Timeouts;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::body::Deadlines;
+use crate::body::{Deadlines, Late};
 use crate::patience;
 
 /// The limits of one request.
@@ -17,6 +17,7 @@ use crate::patience;
 pub struct Limits {
     arrived: Instant,
     timeouts: Timeouts,
+    late: Late,
 }
 
 /// A limit passed before the answer began.
@@ -49,7 +50,14 @@ impl Limits {
         Self {
             arrived: Instant::now(),
             timeouts,
+            late: Late::default(),
         }
+    }
+
+    /// With another end of an answer that has begun and takes too long.
+    #[must_use]
+    pub fn ending(self, late: Late) -> Self {
+        Self { late, ..self }
     }
 
     /// When it arrived.
@@ -77,6 +85,7 @@ impl Limits {
         Deadlines {
             whole: self.arrived + self.timeouts.whole,
             idle: self.timeouts.idle,
+            late: self.late,
         }
     }
 

@@ -33,7 +33,7 @@ pub(crate) async fn run(caller: (Wire, Bytes), upstream: (Wire, Bytes), deadline
         )
     };
     let over = async {
-        let Deadlines { whole, idle } = deadlines;
+        let Deadlines { whole, idle, .. } = deadlines;
         let idle_at = || {
             let last = start + Duration::from_millis(last.load(Ordering::Relaxed));
             idle.map_or(whole, |idle| (last + idle).min(whole))

@@ -64,6 +64,7 @@ fn case_136_the_least_that_a_controller_sets_is_enough() {
     assert_eq!(setup.choices.pod, "pod");
     assert_eq!(setup.choices.kubelet, Kubelet::Node(Vec::new()));
     assert!(!setup.choices.detail);
+    assert_eq!(setup.choices.late, Late::Told);
     assert_eq!(setup.observability.prometheus, None);
     assert_eq!(setup.observability.request_log, None);
     assert!(setup.observability.missing().is_empty());
@@ -89,6 +90,7 @@ fn case_136_everything_may_be_set() {
         ("PENSTOCK_DRAIN_QUIET_MS", "250"),
         ("PENSTOCK_DRAIN_GRACE_MS", "0"),
         ("PENSTOCK_PROXY_STATUS_DETAIL", "true"),
+        ("PENSTOCK_LATE_ANSWER", "reset"),
         ("PENSTOCK_ADMIN_PORT", "0"),
         ("PENSTOCK_STATS_PORT", "1"),
         ("NOBODY_KNOWS_THIS", "\u{0}"),
@@ -105,6 +107,7 @@ fn case_136_everything_may_be_set() {
     let node: [IpAddr; 2] = [[10, 0, 0, 1].into(), "fd00::1".parse().unwrap()];
     assert_eq!(setup.choices.kubelet, Kubelet::Node(node.into()));
     assert!(setup.choices.detail);
+    assert_eq!(setup.choices.late, Late::Reset);
     assert_eq!(setup.ports.tls, None);
     assert_eq!((setup.ports.admin, setup.ports.stats), (0, 1));
     assert_eq!(setup.workers, NonZeroUsize::new(3));
@@ -159,7 +162,7 @@ const PORT: &str = "a port from 0 to 65535";
 const MILLIS: &str = "whole milliseconds";
 
 /// Each variable with a text that is wrong, and what would be right.
-const WRONG: [(&str, &str, &str); 24] = [
+const WRONG: [(&str, &str, &str); 25] = [
     ("CONTAINER_CONCURRENCY", "", COUNT),
     ("CONTAINER_CONCURRENCY", "abc", COUNT),
     ("QUEUE_SERVING_PORT", "http", PORT),
@@ -193,6 +196,7 @@ const WRONG: [(&str, &str, &str); 24] = [
     ("PENSTOCK_DRAIN_GRACE_MS", "1s", MILLIS),
     ("PENSTOCK_KUBELET_PROBE", "everyone", "node or anyone"),
     ("PENSTOCK_PROXY_STATUS_DETAIL", "", SWITCH),
+    ("PENSTOCK_LATE_ANSWER", "end", "text or reset"),
     ("PENSTOCK_ADMIN_PORT", "-1", PORT),
     ("PENSTOCK_STATS_PORT", "x", PORT),
     ("OBSERVABILITY_CONFIG", "[]", "an object"),
