@@ -69,7 +69,7 @@ pub(crate) struct UpArgs {
     /// Shape of the log on standard error
     #[arg(long, value_enum, value_name = "SHAPE", default_value = "text")]
     pub(crate) log: LogShape,
-    /// What is logged: off, error, warn, info, debug or trace, also by module, as in
+    /// What is logged: off, error, warn, info or debug, also by module, as in
     /// info,penstock_activator=debug
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log_level: log::Filter,
