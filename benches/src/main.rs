@@ -4,7 +4,7 @@
 //! - `warm.rs`: throughput and processor time of the warm path, against nginx
 //! - `step.rs`: how fast each policy follows a load step
 //! - `idle.rs`: what a hundred services at zero cost
-//! - `sidecar.rs`: the queue-proxy by itself, in every respect
+//! - `sidecar.rs`: the queue-proxy by itself, in every respect; `micro.rs`: single steps
 //! - `soak.rs`: minutes of mixed load with faults, and what is left of it
 //! - `backend.rs`: the workload of all of them
 //! - `peers.rs`, `load.rs`: what they are compared with, and who asks
@@ -19,6 +19,7 @@ mod backend;
 mod cold;
 mod idle;
 mod load;
+mod micro;
 mod peers;
 mod process;
 mod sidecar;
@@ -69,6 +70,8 @@ enum What {
     Step,
     /// Memory and processor time of 100 services at zero
     Idle,
+    /// Nanoseconds of single steps: the gate, a head, the statistics, the series
+    Micro,
     /// The queue-proxy under mixed load with faults on both sides: memory, failed, leaked
     Soak {
         /// Minutes
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         What::Step => step::run(),
         What::Idle => idle::run(),
         What::Soak { minutes, workers } => soak::run(minutes, workers),
+        What::Micro => micro::run(),
         What::Backend => backend::run(),
         What::Sidecar { rounds, workers } => sidecar::run(rounds, workers),
     };

@@ -54,3 +54,5 @@ pub mod serve;
 pub mod tls;
 mod tunnel;
 pub mod workers;
+
+pub use h1::request_head;

@@ -41,3 +41,13 @@ pub(crate) use head::{AnswerHead, Framing, Scan, answer};
 pub(crate) use intake::CallerBody;
 pub(crate) use outbox::{Encoder, Outbox};
 pub(crate) use server::serve;
+
+/// Reads one whole head of a request, as benchmarks and fuzzers have it; connections find its end
+/// piece by piece.
+///
+/// # Errors
+///
+/// [`BadHead`] says why it is refused.
+pub fn request_head(head: &[u8]) -> Result<http::Request<()>, BadHead> {
+    head::request(bytes::Bytes::copy_from_slice(head)).map(|read| read.request)
+}
