@@ -56,8 +56,8 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
     ),
     (
         "types",
-        &["tokio", "hyper", "http", "serde"],
-        "the words of the domain need nothing",
+        &["tokio", "hyper", "serde"],
+        "the words of the domain do no I/O",
     ),
     (
         "scaling",
