@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use penstock_cluster::{Phase, Pod, Revision, Snapshot};
+use penstock_cluster::{Phase, Pod, Readiness, Revision, Snapshot};
 use penstock_types::RevisionId;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -270,6 +270,10 @@ impl Running {
             reachability: workload.reachability,
             wanted: self.wanted,
             pods: pods.into(),
+            unplaced: 0,
+            readiness: Readiness::Trusted,
+            queue_proxy: true,
+            standing: None,
             trouble: self.pods.iter().rev().find_map(|pod| pod.trouble.clone()),
         })
     }

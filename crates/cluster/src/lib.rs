@@ -9,6 +9,7 @@
 mod lease;
 mod route;
 mod snapshot;
+mod standing;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,7 +21,8 @@ use tokio::sync::watch;
 pub use lease::{Holder, Leases};
 pub use penstock_types::Reachability;
 pub use route::{Route, Routes, Split, Target};
-pub use snapshot::{Phase, Pod, Revision, Snapshot};
+pub use snapshot::{Phase, Pod, Readiness, Revision, Snapshot};
+pub use standing::{Change, Standing, Way, Wish};
 
 /// A boxed future, as a trait object has to return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -37,6 +39,19 @@ pub trait Cluster: Send + Sync + 'static {
         revision: &'a RevisionId,
         pods: u32,
     ) -> BoxFuture<'a, Result<(), ScaleError>>;
+
+    /// Arranges everything but the number of pods: who is in the path, and what is remembered.
+    /// Nothing to do where the cluster keeps no [`Standing`].
+    fn settle<'a>(
+        &'a self,
+        _revision: &'a RevisionId,
+        _wish: Wish,
+    ) -> BoxFuture<'a, Result<(), ScaleError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Is told of a change of scale that was carried out. Returns at once.
+    fn told(&self, _revision: &RevisionId, _change: Change<'_>) {}
 }
 
 /// Why a wish for pods was not taken.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use penstock_types::annotation::Annotations;
 use penstock_types::{Protocol, Reachability, RevisionId, Slots, Timeouts};
 
-use crate::Routes;
+use crate::{Routes, Standing};
 
 /// All revisions and routes at one moment.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +42,15 @@ pub struct Revision {
     pub wanted: u32,
     /// Its pods, ordered by address.
     pub pods: Arc<[Pod]>,
+    /// Pods that have no address yet.
+    pub unplaced: u32,
+    /// How it is found out which of its pods take requests.
+    pub readiness: Readiness,
+    /// Whether a queue-proxy stands before each container, and keeps its limit. Without one the
+    /// activator has to be in the path always, and the container is sent the caller's own `Host`.
+    pub queue_proxy: bool,
+    /// What the cluster remembers of its scaling; `None` where it keeps nothing.
+    pub standing: Option<Arc<Standing>>,
     /// Why its pods do not come up, in a phrase for a person; `None` while all is well.
     pub trouble: Option<Arc<str>>,
 }
@@ -53,12 +62,28 @@ impl Revision {
     }
 }
 
+/// How it is found out which pods take requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Readiness {
+    /// The cluster's word counts: those in [`Phase::Ready`] do, no others.
+    #[default]
+    Trusted,
+    /// An activator asks each pod's queue-proxy itself (spec/activator.md §4.2 to §4.5).
+    Probed {
+        /// Whether a pod that passes takes requests before the cluster calls it ready (§4.4).
+        early: bool,
+        /// The address that stands for all its pods, where they may not be reachable each
+        /// (a service mesh); `None` while there is none.
+        service: Option<SocketAddr>,
+    },
+}
+
 /// One pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
     /// Its name.
     pub name: Arc<str>,
-    /// Where its queue-proxy listens.
+    /// Where its queue-proxy listens; without one, its container.
     pub addr: SocketAddr,
     /// How far it is.
     pub phase: Phase,

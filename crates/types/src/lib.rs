@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod activity;
 pub mod annotation;
 pub mod demand;
 pub mod header;
@@ -12,4 +13,5 @@ mod revision;
 pub mod stat;
 pub mod wire;
 
+pub use activity::{Activity, Inactive};
 pub use revision::{Protocol, Reachability, RevisionId, Slots, Timeouts};

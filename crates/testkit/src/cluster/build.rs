@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use penstock_cluster::{Phase, Pod, Reachability, Revision, Route, Split, Target};
+use penstock_cluster::{Phase, Pod, Reachability, Readiness, Revision, Route, Split, Target};
 use penstock_types::annotation::AUTOSCALING;
 use penstock_types::{Protocol, RevisionId, Slots, Timeouts};
 
@@ -30,6 +30,10 @@ pub fn revision(name: &str) -> RevisionBuilder {
         reachability: Reachability::Reachable,
         wanted: 0,
         pods: Arc::default(),
+        unplaced: 0,
+        readiness: Readiness::Trusted,
+        queue_proxy: true,
+        standing: None,
         trouble: None,
     })
 }

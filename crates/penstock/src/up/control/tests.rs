@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant as StdInstant;
 
-use penstock_cluster::{Pod, Revision};
+use penstock_cluster::{Pod, Readiness, Revision};
 use penstock_types::{Protocol, Slots, Timeouts};
 
 use super::super::images::Images;
@@ -56,6 +56,10 @@ fn with_pod(id: &RevisionId, phase: Phase) -> Snapshot {
         reachability: Reachability::Unknown,
         wanted: 1,
         pods: [pod].into(),
+        unplaced: 0,
+        readiness: Readiness::Trusted,
+        queue_proxy: true,
+        standing: None,
         trouble: None,
     };
     Snapshot {
