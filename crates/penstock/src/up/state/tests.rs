@@ -42,6 +42,10 @@ fn the_page_shows_who_is_where_and_why() {
         reachability: Reachability::Reachable,
         wanted: 2,
         pods: [pod].into(),
+        unplaced: 0,
+        readiness: Readiness::Trusted,
+        queue_proxy: true,
+        standing: None,
         trouble: Some("the program ended".into()),
     };
     let snapshot = Snapshot {
