@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use penstock_autoscaler::Inputs;
-use penstock_cluster::Pod;
+use penstock_cluster::{Pod, Readiness};
 use penstock_types::{Protocol, Slots, Timeouts};
 use serde_json::json;
 
