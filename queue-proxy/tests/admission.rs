@@ -83,6 +83,34 @@ async fn case_18_a_refusal_says_why_and_by_whom() {
 }
 
 #[tokio::test]
+async fn case_23_health_probes_neither_wait_nor_count_while_the_only_slot_is_taken() {
+    let workload = Workload::start().await;
+    let proxy = before(workload.addr()).slots(1).start();
+    let mut asked = hold(&proxy, 1);
+    workload.until_inside(1).await;
+    let mut probes = JoinSet::new();
+    for _ in 0..3 {
+        let addr = proxy.addr();
+        probes.spawn(async move {
+            let probe = http::Request::get("/x")
+                .header("user-agent", "kube-probe/1.29")
+                .header("k-network-probe", "queue")
+                .body(empty())
+                .unwrap();
+            let mut client = Client::http1(addr).await;
+            client.ask(probe).await.unwrap().brief()
+        });
+    }
+    while let Some(answer) = probes.join_next().await {
+        assert_eq!(answer.unwrap(), (200, "queue".to_owned()));
+    }
+    assert_eq!(proxy.value("kn_serving_queue_depth", &[]), 1.0);
+    workload.release(1);
+    assert_eq!(asked.join_next().await.unwrap().unwrap().0, 200);
+    proxy.end().await;
+}
+
+#[tokio::test]
 async fn case_24_a_kubelet_probe_needs_no_slot() {
     let workload = Workload::start().await;
     let proxy = before(workload.addr()).slots(1).start();

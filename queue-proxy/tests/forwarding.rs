@@ -111,6 +111,28 @@ async fn case_109_http2_stays_http2_with_the_original_host_as_authority() {
 }
 
 #[tokio::test]
+async fn case_115_a_container_sees_where_a_request_came_from_and_the_callers_headers_verbatim() {
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let seen = seen(&format!(
+        "GET / HTTP/1.1\nHost: a\nX-Forwarded-For: 203.0.113.7, 2001:db8::1\n\
+         X-Forwarded-Host: shop.example\nX-Forwarded-Proto: https\nTraceparent: {traceparent}\n\
+         X-Custom: Some Value; a=\"b\"\n\n"
+    ))
+    .await;
+    // RFC 7239 §4: an IPv6 address is in brackets and quotes.
+    let forwarded = "for=203.0.113.7;host=shop.example;proto=https, for=\"[2001:db8::1]\"";
+    for (name, value) in [
+        ("forwarded", forwarded),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-for", "203.0.113.7, 2001:db8::1, 127.0.0.1"),
+        ("traceparent", traceparent),
+        ("x-custom", "Some Value; a=\"b\""),
+    ] {
+        assert_eq!(seen.header(name), Some(value), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn case_110_http2_to_a_container_that_knows_only_http_1_is_502() {
     let raw = RawWorkload::start([Turn::close(
         "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",

@@ -154,6 +154,53 @@ async fn cases_90_92_and_95_a_limit_within_the_answer_is_told_at_its_end() {
 }
 
 #[tokio::test]
+async fn case_93_a_second_limit_that_passes_adds_nothing() {
+    let container = Container::listen().await;
+    let told = Choices {
+        late: Late::Told,
+        ..Choices::default()
+    };
+    let make = before(container.addr()).choices(told);
+    let proxy = make.whole(SOON).response_start(SOON).idle(SOON).start();
+    let mut client = RawClient::connect(proxy.addr()).await;
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (begins, body) in [("", "request timeout"), (head, "request timeout")] {
+        client.send(GET).await;
+        let mut wire = container.accept().await;
+        wire.head().await;
+        wire.write(begins).await;
+        let answer = client.read_response().await;
+        assert_eq!(answer.body, body);
+        // Whatever it writes now goes nowhere, and the caller reads on at its next answer.
+        wire.read_to_close().await;
+        tokio::time::sleep(2 * SOON).await;
+    }
+    client.send("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let next = client.read_response().await;
+    assert_eq!((next.head.status, &next.body[..]), (200, &b""[..]));
+    drop(client);
+    proxy.end().await;
+}
+
+#[tokio::test]
+async fn case_94_what_comes_before_a_limit_is_there_before_the_limit() {
+    let container = Container::listen().await;
+    let proxy = before(container.addr()).whole(NEVER).start();
+    let mut client = RawClient::connect(proxy.addr()).await;
+    client.send(GET).await;
+    let mut wire = container.accept().await;
+    wire.head().await;
+    wire.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nfoo\r\n")
+        .await;
+    // An hour before the limit, and before there is more.
+    client.read_until(b"foo").await;
+    wire.write("0\r\n\r\n").await;
+    client.read_until(b"0\r\n\r\n").await;
+    drop((client, wire));
+    proxy.end().await;
+}
+
+#[tokio::test]
 async fn case_95_a_declared_length_is_cut_short_however_that_is_told() {
     let container = Container::listen().await;
     let told = Choices {
@@ -230,6 +277,69 @@ async fn case_97_the_status_of_an_answer_that_began_in_time_stays() {
     wire.read_to_close().await;
     drop(client);
     proxy.end().await;
+}
+
+/// The status that a caller gets of a container that says nothing for a time, then answers `head`,
+/// and after another time ends the answer. A silence of an hour is one until the limit.
+async fn after_silence(make: Make, container: &Container, first: Duration, gap: Duration) -> u16 {
+    let proxy = make.start();
+    let mut client = RawClient::connect(proxy.addr()).await;
+    client.send(GET).await;
+    let mut wire = container.accept().await;
+    let serving = tokio::spawn(async move {
+        tokio::time::sleep(first).await;
+        wire.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no")
+            .await;
+        tokio::time::sleep(gap).await;
+        wire.write("k").await;
+        wire
+    });
+    let status = client.read_response().await.head.status;
+    serving.abort();
+    drop(client);
+    proxy.end().await;
+    status
+}
+
+#[tokio::test]
+async fn case_98_an_answer_in_time_passes_and_one_that_is_late_is_504() {
+    let container = Container::listen().await;
+    let make = || before(container.addr()).slots(1);
+    let table = [
+        // what it shows, limits, first byte after, then the rest after, status
+        (
+            "first byte within the start limit",
+            make().response_start(NEVER),
+            SOON,
+            Duration::ZERO,
+            200,
+        ),
+        (
+            "first byte beyond it, within the whole limit",
+            make().response_start(SOON).whole(NEVER),
+            NEVER,
+            Duration::ZERO,
+            504,
+        ),
+        (
+            "a gap within the idle limit",
+            make().idle(NEVER),
+            Duration::ZERO,
+            SOON,
+            200,
+        ),
+        (
+            "silence beyond it",
+            make().idle(SOON).whole(NEVER),
+            NEVER,
+            Duration::ZERO,
+            504,
+        ),
+    ];
+    for (case, make, first, gap, want) in table {
+        let status = after_silence(make, &container, first, gap).await;
+        assert_eq!(status, want, "{case}");
+    }
 }
 
 #[tokio::test]
