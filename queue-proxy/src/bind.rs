@@ -1,11 +1,5 @@
 //! From the listener to the drain.
 
-use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::time::Duration;
-use std::{io, iter};
-
 use bytes::Bytes;
 use penstock_gate::{Gate, Limits};
 use penstock_relay::body::Late;
@@ -18,6 +12,11 @@ use penstock_runtime::drain::Drained;
 use penstock_runtime::seldom::Seldom;
 use penstock_runtime::trace::Tracer;
 use penstock_types::{Slots, Timeouts};
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::drain::{Drain, Waited};
@@ -26,11 +25,11 @@ use crate::metrics::Metrics;
 use crate::readiness::{NotReady, Probes, Readiness};
 use crate::request::{App, Shared};
 use crate::request_log::RequestLines;
-use crate::stats::Stats;
+use crate::stats::{Stats, Through};
 
 /// Requests that may wait for each slot (spec/queue-proxy.md §3.5).
 pub(crate) const WAITING_PER_SLOT: usize = 10;
-/// How often it is looked whether HTTP/1 requests are left, which only starts the time of the rest.
+/// How often it is looked whether requests without a limit are left, if connections are.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Idle connections kept to a container without a limit (spec/queue-proxy.md §3.8).
 const IDLE_UNLIMITED: usize = 1000;
@@ -168,29 +167,34 @@ impl QueueProxy {
             failures: Seldom::default(),
             drain: Drain::default(),
         });
-        let stop = Stop::default();
         let keep = Keep {
             total: idle.div_ceil(workers.count()),
             each: idle.div_ceil(workers.count()),
         };
-        let secured = self.secured.as_ref().map(|(listener, server)| Port {
-            listener,
-            tls: Some(server),
-        });
-        let plain = Port {
-            listener: &self.listener,
-            tls: None,
+        let app = |_| {
+            Arc::new(App {
+                shared: Arc::clone(&shared),
+                relay: Relay::new(keep),
+                cell: shared.stats.cell(),
+            })
         };
-        let ports: Vec<Port<'_>> = iter::once(plain).chain(secured).collect();
-        serve_all(&ports, workers, &stop, || App {
-            shared: Arc::clone(&shared),
-            relay: Relay::new(keep),
-            cell: shared.stats.cell(),
-        })?;
+        let apps: Vec<Arc<App>> = (0..workers.count()).map(app).collect();
+        let serve = |listener, tls| {
+            let stop = Stop::default();
+            let port = Port { listener, tls };
+            let app = |worker: usize| Arc::clone(&apps[worker]);
+            serve_all(&[port], workers, &stop, app).map(|()| stop)
+        };
+        let plain = serve(&self.listener, None)?;
+        let secured = match &self.secured {
+            Some((listener, server)) => serve(listener, Some(server))?,
+            None => Stop::default(),
+        };
         Ok(Running {
             addr: self.addr,
             shared,
-            stop,
+            plain,
+            secured,
         })
     }
 }
@@ -200,7 +204,10 @@ impl QueueProxy {
 pub struct Running {
     addr: SocketAddr,
     shared: Arc<Shared>,
-    stop: Stop,
+    /// Ends what came without TLS.
+    pub(crate) plain: Stop,
+    /// Ends what came with it.
+    pub(crate) secured: Stop,
 }
 
 impl Running {
@@ -244,38 +251,67 @@ impl Running {
         self.shared.drain.take_back();
     }
 
+    /// Returns if a listener takes nobody any more although nobody has ended it.
+    pub async fn dies(&self) {
+        tokio::select! {
+            () = self.plain.died.cancelled() => {}
+            () = self.secured.died.cancelled() => {}
+        }
+    }
+
     /// Serves on until no request has come for `quiet`, then takes nothing new and returns once
     /// nothing is inside. What has not ended `grace` later is cut.
     pub async fn drain(&self, quiet: Duration, grace: Duration) -> Drained {
         self.until_quiet(quiet).await;
+        close(&self.secured);
         self.end(sleep(grace)).await
     }
 
-    /// Takes nothing new and returns once nothing is inside. HTTP/1 requests end when they end;
-    /// what then does not end within `grace` (streams of HTTP/2, upgraded connections) is cut.
+    /// Takes nothing new and returns once nothing is inside. HTTP/1 requests end when they end, and
+    /// only then the listener with TLS is closed, whose requests end when they end as well; what
+    /// then does not end within `grace` (streams of HTTP/2, upgraded connections) is cut.
     ///
     /// Source: spec/queue-proxy.md §5.
     pub async fn close(&self, grace: Duration) -> Drained {
         self.end(async {
-            while self.shared.stats.short() > 0 {
-                sleep(LOOK_AGAIN).await;
-            }
+            self.until_ended(&self.plain, Through::Plain).await;
+            close(&self.secured);
+            self.until_ended(&self.secured, Through::Tls).await;
             sleep(grace).await;
         })
         .await
     }
 
+    /// Waits for the requests that came through a listener and have no limit.
+    async fn until_ended(&self, stop: &Stop, through: Through) {
+        let none = async {
+            while self.shared.stats.awaited(through) > 0 {
+                sleep(LOOK_AGAIN).await;
+            }
+        };
+        tokio::select! {
+            () = stop.tasks.wait() => {}
+            () = none => {}
+        }
+    }
+
+    /// Closes the listener without TLS; `too_long` has to close the other one before it is over.
     async fn end(&self, too_long: impl Future<Output = ()>) -> Drained {
-        self.stop.close.cancel();
-        self.stop.tasks.close();
+        close(&self.plain);
+        let both = async {
+            self.plain.tasks.wait().await;
+            self.secured.tasks.wait().await;
+        };
         let clean = tokio::select! {
             biased;
-            () = self.stop.tasks.wait() => true,
+            () = both => true,
             () = too_long => false,
         };
-        let left = self.stop.tasks.len();
-        self.stop.cut.cancel();
-        self.stop.tasks.wait().await;
+        let left = self.plain.tasks.len() + self.secured.tasks.len();
+        for stop in [&self.plain, &self.secured] {
+            stop.cut.cancel();
+            stop.tasks.wait().await;
+        }
         if clean {
             Drained::Clean
         } else {
@@ -284,10 +320,18 @@ impl Running {
     }
 }
 
+/// Takes nobody new; idle connections end, and others with what is under way.
+fn close(stop: &Stop) {
+    stop.close.cancel();
+    stop.tasks.close();
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
-        self.stop.close.cancel();
-        self.stop.cut.cancel();
+        for stop in [&self.plain, &self.secured] {
+            stop.close.cancel();
+            stop.cut.cancel();
+        }
         // In `penstock up` the series outlive the pod; its address will not come again.
         self.shared.metrics.forget(self.shared.user_addr);
     }

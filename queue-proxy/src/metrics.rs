@@ -35,8 +35,14 @@ pub enum Names {
 }
 
 /// The series of one container, or of all containers of one revision. Clones share them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Metrics {
+    /// `None`: nobody asks, and nothing is counted.
+    series: Option<Series>,
+}
+
+#[derive(Clone, Debug)]
+struct Series {
     shared: Arc<Shared>,
 }
 
@@ -65,6 +71,11 @@ struct Seen {
 }
 
 impl Metrics {
+    /// None at all: a request costs nothing to count.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
     /// Registers the series of [`Names::Current`]; `constant` labels are on each of them.
     ///
     /// # Errors
@@ -108,30 +119,45 @@ impl Metrics {
         };
         let depth = IntGauge::with_opts(depth)?;
         registry.register(Box::new(depth.clone()))?;
-        let metrics = Self {
+        let series = Series {
             shared: Arc::new(Shared { rows, depth }),
         };
-        registry.register(Box::new(metrics.clone()))?;
-        Ok(metrics)
+        registry.register(Box::new(series.clone()))?;
+        Ok(Self {
+            series: Some(series),
+        })
+    }
+
+    /// Whether anything is counted.
+    pub(crate) fn are_kept(&self) -> bool {
+        self.series.is_some()
     }
 
     /// Sets the gauge of requests inside and in line.
     pub(crate) fn tell_depth(&self, depth: usize) {
-        let depth = i64::try_from(depth).unwrap_or(i64::MAX);
-        self.shared.depth.set(depth);
+        if let Some(series) = &self.series {
+            let depth = i64::try_from(depth).unwrap_or(i64::MAX);
+            series.shared.depth.set(depth);
+        }
     }
 
     /// Drops the series of a container that is gone, and keeps those that do not name it.
     pub(crate) fn forget(&self, container: SocketAddr) {
+        let Some(series) = &self.series else {
+            return;
+        };
         let without = |filed: &Filed| Some(filed.without(container));
-        match &self.shared.rows {
+        match &series.shared.rows {
             Kept::Current(rows, _) => rows.refile(without),
             Kept::Classic(rows, _) => rows.refile(without),
         }
     }
 
     fn count(&self, labels: &Labels<'_>, seen: Seen) {
-        match &self.shared.rows {
+        let Some(series) = &self.series else {
+            return;
+        };
+        match &series.shared.rows {
             Kept::Current(rows, _) => rows.count(labels, |figures| figures.count(seen)),
             Kept::Classic(rows, _) => {
                 rows.count(&labels.classic(), |figures| figures.count(seen));
@@ -140,7 +166,7 @@ impl Metrics {
     }
 }
 
-impl Collector for Metrics {
+impl Collector for Series {
     fn desc(&self) -> Vec<&Desc> {
         match &self.shared.rows {
             Kept::Current(_, families) => families.desc(),

@@ -154,12 +154,11 @@ impl Program {
         let spans = spans.unwrap_or_default();
         choices.tracer = spans.tracer.clone();
         let prometheus = observability.prometheus.as_ref();
-        let registry = Registry::new();
-        let names = prometheus.map_or(Names::Current, |prometheus| prometheus.names);
-        let series = series(&registry, names, &identity)?;
-        let listening = prometheus.and_then(metrics_listener);
-        let metrics = match listening {
-            Some(listener) => {
+        let scraped = prometheus.and_then(|it| Some((it.names, metrics_listener(it)?)));
+        let (series, metrics) = match scraped {
+            Some((names, listener)) => {
+                let registry = Registry::new();
+                let series = series(&registry, names, &identity)?;
                 metrics::register_process(&registry)?;
                 if names == Names::Current {
                     metrics::register_target_info(&registry, &resource(&identity))?;
@@ -167,9 +166,9 @@ impl Program {
                 let gather = Gather::default();
                 gather.add(registry);
                 let admin = Admin::on(listener)?;
-                Some((tls.guard_metrics(admin), gather))
+                (series, Some((tls.guard_metrics(admin), gather)))
             }
-            None => None,
+            None => (Metrics::none(), None),
         };
         let small = |listener| Ok::<_, io::Error>(Admin::on(listener)?.head_timeout(HEAD_TIMEOUT));
         let container = crate::Config {
@@ -240,14 +239,19 @@ impl Program {
             // It is read until the very end.
             tasks.spawn(metrics.run(metrics_routes(gather), CancellationToken::new()));
         }
+        let quiet = async {
+            stop.cancelled().await;
+            // A hook may have begun the drain, and be about to take it back.
+            while self.proxy.until_quiet(self.quiet).await == Waited::TakenBack {}
+        };
+        // Without one of these the pod would only look as if it served (§2).
         tokio::select! {
             biased;
-            () = stop.cancelled() => {}
+            () = quiet => {}
+            () = self.proxy.dies() => return Ended::Died,
             _ = &mut admin => return Ended::Died,
             _ = &mut stats => return Ended::Died,
         }
-        // A hook may have begun the drain, and be about to take it back.
-        while self.proxy.until_quiet(self.quiet).await == Waited::TakenBack {}
         tracing::info!("quiet: the listeners close");
         close.cancel();
         let (drained, ..) = tokio::join!(self.proxy.close(self.grace), admin, stats);
@@ -391,3 +395,6 @@ fn metrics_routes(gather: Gather) -> Routes {
         Page::new(metrics::CONTENT_TYPE, gather.text())
     })
 }
+
+#[cfg(test)]
+mod tests;

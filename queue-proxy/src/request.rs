@@ -38,7 +38,7 @@ use crate::metrics::{Measured, Metrics};
 use crate::readiness::Readiness;
 use crate::refusal::{self, PassedLimit, RequestError};
 use crate::request_log::RequestLines;
-use crate::stats::{Cell, Counted, Kind, Stats};
+use crate::stats::{Cell, Counted, Kind, Stats, Through};
 use crate::{forwarded, gate_probe};
 
 /// What all workers of one queue-proxy share.
@@ -156,7 +156,7 @@ impl App {
         let kind = Kind {
             told: !bypass,
             proxied: is_proxied(&head),
-            short: head.version < Version::HTTP_2,
+            awaited: awaited(head.version, caller),
         };
         let counted = self.cell.enter(kind, limits.arrived()); // 9
         if limits.answer_due() <= limits.arrived() {
@@ -229,7 +229,9 @@ impl App {
             metrics,
             ..
         } = &*self.shared;
-        if let Slots::Limited(limit) = slots {
+        if let Slots::Limited(limit) = slots
+            && metrics.are_kept()
+        {
             let most = (limit.get() as usize).saturating_mul(1 + WAITING_PER_SLOT);
             let depth = (gate.waiting() + gate.in_flight() + more).min(most);
             metrics.tell_depth(depth);
@@ -243,6 +245,14 @@ fn disown(answer: &mut HeaderMap) {
     let ours = |value: &HeaderValue| value.as_bytes().starts_with(b"penstock-");
     if answer.get_all(header::PROXY_STATUS).iter().any(ours) {
         answer.remove(header::PROXY_STATUS);
+    }
+}
+
+/// The listener whose drain waits for it without limit: streams without TLS have one.
+fn awaited(version: Version, caller: &Caller) -> Option<Through> {
+    match caller.tls() {
+        Some(_) => Some(Through::Tls),
+        None => (version < Version::HTTP_2).then_some(Through::Plain),
     }
 }
 

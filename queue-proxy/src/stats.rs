@@ -39,9 +39,17 @@ pub(crate) struct Cell {
 #[derive(Debug)]
 struct Inside {
     stats: RequestStats,
-    /// Requests whose connections end with them once the listeners are closed: HTTP/1, not
-    /// upgraded.
-    short: usize,
+    /// Requests that a drain waits for without limit, by the listener that they came through.
+    awaited: [usize; 2],
+}
+
+/// Which listener a request came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Through {
+    /// The one without TLS.
+    Plain,
+    /// The one with TLS.
+    Tls,
 }
 
 impl Stats {
@@ -65,7 +73,7 @@ impl Stats {
             origin: self.origin,
             inside: Mutex::new(Inside {
                 stats: RequestStats::new(self.origin.elapsed()),
-                short: 0,
+                awaited: [0; 2],
             }),
         });
         lock(&self.cells).push(Arc::clone(&cell));
@@ -102,10 +110,11 @@ impl Stats {
         *lock(&self.page) = stat.encode_to_vec().into();
     }
 
-    /// Requests inside whose connections end with them once the listeners are closed.
-    pub(crate) fn short(&self) -> usize {
+    /// Requests inside that came through this listener and that a drain waits for without limit.
+    pub(crate) fn awaited(&self, through: Through) -> usize {
         let cells = lock(&self.cells);
-        cells.iter().map(|cell| lock(&cell.inside).short).sum()
+        let of = |cell: &Arc<Cell>| lock(&cell.inside).awaited[through as usize];
+        cells.iter().map(of).sum()
     }
 }
 
@@ -116,8 +125,9 @@ pub(crate) struct Kind {
     pub(crate) told: bool,
     /// Whether an activator forwarded it, and has counted it, too.
     pub(crate) proxied: bool,
-    /// Whether it came over HTTP/1.
-    pub(crate) short: bool,
+    /// The listener whose drain waits for it without limit, if one does: for HTTP/1, and for
+    /// HTTP/2 over TLS (spec/queue-proxy.md §5).
+    pub(crate) awaited: Option<Through>,
 }
 
 impl Cell {
@@ -128,7 +138,9 @@ impl Cell {
             let now = now.saturating_duration_since(self.origin);
             inside.stats.enter(now, kind.proxied);
         }
-        inside.short += usize::from(kind.short);
+        if let Some(through) = kind.awaited {
+            inside.awaited[through as usize] += 1;
+        }
         drop(inside);
         Counted {
             cell: Arc::clone(self),
@@ -148,8 +160,8 @@ pub(crate) struct Counted {
 impl Counted {
     /// It has become a connection of its own, which ends when its two sides want.
     pub(crate) fn upgraded(&mut self) {
-        if std::mem::take(&mut self.kind.short) {
-            lock(&self.cell.inside).short -= 1;
+        if let Some(through) = self.kind.awaited.take() {
+            lock(&self.cell.inside).awaited[through as usize] -= 1;
         }
     }
 }
@@ -161,7 +173,9 @@ impl Drop for Counted {
             let now = self.cell.origin.elapsed();
             inside.stats.leave(now, self.kind.proxied);
         }
-        inside.short -= usize::from(self.kind.short);
+        if let Some(through) = self.kind.awaited {
+            inside.awaited[through as usize] -= 1;
+        }
     }
 }
 
@@ -177,7 +191,7 @@ mod tests {
     const TOLD: Kind = Kind {
         told: true,
         proxied: false,
-        short: true,
+        awaited: Some(Through::Plain),
     };
     const PROXIED: Kind = Kind {
         proxied: true,
@@ -283,20 +297,26 @@ mod tests {
             ..TOLD
         };
         let stream = Kind {
-            short: false,
+            awaited: None,
             ..TOLD
         };
+        let secured = Kind {
+            awaited: Some(Through::Tls),
+            ..TOLD
+        };
+        let awaited = || [Through::Plain, Through::Tls].map(|through| stats.awaited(through));
         let probe = cell.enter(quiet, Instant::now());
         let mut upgraded = cell.enter(TOLD, Instant::now());
         let stream = cell.enter(stream, Instant::now());
-        assert_eq!(stats.short(), 2);
+        let secured = cell.enter(secured, Instant::now());
+        assert_eq!(awaited(), [2, 1]);
         upgraded.upgraded();
-        assert_eq!(stats.short(), 1);
+        assert_eq!(awaited(), [1, 1]);
         sleep(PERIOD).await;
         stats.report();
-        assert_eq!(read(&stats).average_concurrent_requests, 2.0);
-        drop((probe, upgraded, stream));
-        assert_eq!(stats.short(), 0);
+        assert_eq!(read(&stats).average_concurrent_requests, 3.0);
+        drop((probe, upgraded, stream, secured));
+        assert_eq!(awaited(), [0, 0]);
         sleep(PERIOD).await;
         stats.report();
         sleep(PERIOD).await;

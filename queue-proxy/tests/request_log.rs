@@ -234,3 +234,33 @@ async fn case_121_a_template_replaced_while_serving_counts_from_the_next_request
     drop(client);
     logging.proxy.end().await;
 }
+
+#[tokio::test]
+async fn without_metrics_nothing_is_counted_and_lines_are_as_ever() {
+    let workload = Workload::start().await;
+    let (sender, mut lines) = unbounded_channel();
+    let log = RequestLog::compile(SHORT, Lines::to(Told(sender)).unwrap()).unwrap();
+    let requests = RequestLines {
+        log: Arc::new(log),
+        probes: false,
+        identity: Default::default(),
+    };
+    let logged = Choices {
+        requests: Some(requests),
+        ..Choices::default()
+    };
+    for (choices, line) in [(Choices::default(), None), (logged, Some("GET /seen 200"))] {
+        let make = before(workload.addr()).slots(1).unmeasured();
+        let proxy = make.choices(choices).start();
+        let mut client = Client::http1(proxy.addr()).await;
+        assert_eq!(client.get("a", "/seen").await.unwrap().status, 200);
+        drop(client);
+        assert_eq!(proxy.scrape(), "");
+        // The autoscaler asks all the same.
+        proxy.until_nobody_is_counted().await;
+        proxy.end().await;
+        if let Some(line) = line {
+            assert!(lines.recv().await.unwrap().starts_with(line));
+        }
+    }
+}

@@ -28,6 +28,7 @@ pub(crate) struct Make {
     config: Config,
     choices: Choices,
     workers: usize,
+    measured: bool,
 }
 
 pub(crate) fn before(user_addr: SocketAddr) -> Make {
@@ -44,6 +45,7 @@ pub(crate) fn before(user_addr: SocketAddr) -> Make {
         },
         choices: Choices::default(),
         workers: 1,
+        measured: true,
     }
 }
 
@@ -83,10 +85,19 @@ impl Make {
         self
     }
 
+    /// Without metrics.
+    pub(crate) fn unmeasured(mut self) -> Self {
+        self.measured = false;
+        self
+    }
+
     pub(crate) fn start(self) -> Proxy {
         let workers = Workers::start(NonZeroUsize::new(self.workers).unwrap()).unwrap();
         let registry = Registry::new();
-        let metrics = Metrics::register(&registry, &[]).unwrap();
+        let metrics = match self.measured {
+            true => Metrics::register(&registry, &[]).unwrap(),
+            false => Metrics::none(),
+        };
         let bound = QueueProxy::bind((Ipv4Addr::LOCALHOST, 0).into(), self.config).unwrap();
         let running = bound.with(self.choices).start(&workers, metrics).unwrap();
         Proxy {

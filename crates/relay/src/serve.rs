@@ -38,6 +38,9 @@ pub struct Stop {
     pub cut: CancellationToken,
     /// Accept loops and connections.
     pub tasks: TaskTracker,
+    /// Cancelled by an accept loop that ends by itself, which is a panic: somebody who connects
+    /// would wait for ever.
+    pub died: CancellationToken,
 }
 
 /// Answers requests. One is made for each worker; it is shared by all connections there.
@@ -71,17 +74,18 @@ pub fn serve<A: Answer>(
     listener: &TcpListener,
     workers: &Workers,
     stop: &Stop,
-    make: impl FnMut() -> A,
+    mut make: impl FnMut() -> A,
 ) -> io::Result<()> {
     let port = Port {
         listener,
         tls: None,
     };
-    serve_all(&[port], workers, stop, make)
+    serve_all(&[port], workers, stop, |_| Arc::new(make()))
 }
 
-/// Accepts from all `ports` on all `workers` until `stop.close`; `make` is called once for each
-/// worker. `stop.cut` has to be cancelled at the very end even if nothing was left to cut.
+/// Accepts from all `ports` on all `workers` until `stop.close`; `answer` is called once for each
+/// worker, by its place among them, and may give what serves other ports as well. `stop.cut` has to
+/// be cancelled at the very end even if nothing was left to cut.
 ///
 /// # Errors
 ///
@@ -90,16 +94,17 @@ pub fn serve_all<A: Answer>(
     ports: &[Port<'_>],
     workers: &Workers,
     stop: &Stop,
-    mut make: impl FnMut() -> A,
+    mut answer: impl FnMut(usize) -> Arc<A>,
 ) -> io::Result<()> {
     let seats: Seats<A> = workers
         .all()
         .iter()
-        .map(|worker| {
+        .enumerate()
+        .map(|(place, worker)| {
             Arc::new(Seat {
                 worker: Arc::clone(worker),
                 open: Open::default(),
-                answer: Arc::new(make()),
+                answer: answer(place),
                 tasks: stop.tasks.clone(),
             })
         })
@@ -145,19 +150,25 @@ fn accept_on<A: Answer>(
             seats: Arc::clone(seats),
         };
         let close = stop.close.clone();
-        stop.tasks.spawn_on(
-            async move {
-                close.run_until_cancelled(accepting.run()).await;
-                accepting.rest();
-            },
-            &seat.worker.handle,
-        );
+        let accept = async move {
+            close.run_until_cancelled(accepting.run()).await;
+            accepting.rest();
+        };
+        let accept = to_its_end(accept, stop.died.clone());
+        stop.tasks.spawn_on(accept, &seat.worker.handle);
     }
     if port.tls.is_none() {
         let door = Inside(Arc::clone(seats));
         workers.nearby().open(addr, Arc::new(door));
     }
     Ok(())
+}
+
+/// Carries a task out; one that is dropped before its end, as by a panic, cancels `died`.
+async fn to_its_end(task: impl Future<Output = ()>, died: CancellationToken) {
+    let died = died.drop_guard();
+    task.await;
+    died.disarm();
 }
 
 /// A worker's share of what is served.
@@ -300,5 +311,22 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_noticed_and_one_that_ends_is_not() {
+        let died = CancellationToken::new();
+        let accepting = to_its_end(async { panic!("no more") }, died.clone());
+        assert!(tokio::spawn(accepting).await.unwrap_err().is_panic());
+        assert!(died.is_cancelled());
+        let died = CancellationToken::new();
+        let accepting = to_its_end(std::future::ready(()), died.clone());
+        tokio::spawn(accepting).await.unwrap();
+        assert!(!died.is_cancelled());
     }
 }

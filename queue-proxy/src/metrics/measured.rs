@@ -61,8 +61,12 @@ impl Measured {
         caller: &Caller,
         arrived: Instant,
     ) -> Self {
-        let noted = Noted::of(&head.headers);
         let lines = shared.lines.as_ref();
+        let looked_at = shared.metrics.are_kept() || lines.is_some() || shared.tracer.is_some();
+        if !looked_at {
+            return Self::of_nothing(shared.user_addr, arrived);
+        }
+        let noted = Noted::of(&head.headers);
         let probe = noted.probe;
         let host = noted.host.cloned().or_else(|| headers::host(head));
         let tracer = shared.tracer.as_ref();
@@ -87,6 +91,30 @@ impl Measured {
             response_bytes: 0,
             broken: false,
             tls: caller.tls().is_some(),
+        }
+    }
+
+    /// A request that nobody will be told of.
+    fn of_nothing(container: SocketAddr, arrived: Instant) -> Self {
+        Self {
+            metrics: Metrics::none(),
+            container,
+            probe: false,
+            method: Method::GET,
+            version: Version::HTTP_11,
+            host: None,
+            tag: Tag::Disabled,
+            arrived,
+            waited: None,
+            reached: false,
+            request_bytes: 0,
+            status: None,
+            failed: None,
+            logged: None,
+            traced: None,
+            response_bytes: 0,
+            broken: false,
+            tls: false,
         }
     }
 
@@ -175,13 +203,14 @@ impl Measured {
 
 impl Drop for Measured {
     fn drop(&mut self) {
-        if self.probe && !self.reached && self.logged.is_none() && self.traced.is_none() {
+        let counted = self.metrics.are_kept() && (self.reached || !self.probe);
+        if !counted && self.logged.is_none() && self.traced.is_none() {
             return;
         }
         let now = Instant::now();
         self.write_line(now);
         self.tell_spans(now);
-        if self.probe && !self.reached {
+        if !counted {
             return;
         }
         let host = match &self.host {

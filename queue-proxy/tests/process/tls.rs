@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use penstock_testkit::client::RawClient;
 use penstock_testkit::workload::Workload;
 use rcgen::{CertificateParams, KeyPair};
+use rustix::process::Signal;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -142,6 +145,26 @@ async fn requests_and_probes_are_taken_over_tls_where_certificates_are_mounted()
             "{scheme}: {page}"
         );
     }
+}
+
+#[tokio::test]
+async fn the_listener_with_tls_is_closed_once_no_request_is_left_at_the_one_without() {
+    let (workload, folder) = (Workload::start().await, Folder::new("order"));
+    let make = mounted(before(workload.addr()), &folder);
+    let program = make.quiet(Duration::ZERO).start().await;
+    let (plain, secured) = (program.at("main"), program.at("tls"));
+    let mut client = RawClient::connect(plain).await;
+    client.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    workload.until_inside(1).await;
+    program.signal(Signal::TERM);
+    while TcpStream::connect(plain).await.is_ok() {}
+    let trusted = &folder.certificate;
+    let answer = get(secured, "/status/200", trusted).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    workload.release(1);
+    assert_eq!(client.read_response().await.head.status, 200);
+    while TcpStream::connect(secured).await.is_ok() {}
+    assert_eq!(program.ended().await.0, 0);
 }
 
 #[tokio::test]

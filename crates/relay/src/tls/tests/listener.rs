@@ -60,7 +60,7 @@ fn serve_two(test: &str, authority: &Authority) -> Served {
     ];
     let workers = Workers::start(NonZeroUsize::new(2).unwrap()).unwrap();
     let stop = Stop::default();
-    serve_all(&ports, &workers, &stop, || Versions).unwrap();
+    serve_all(&ports, &workers, &stop, |_| Arc::new(Versions)).unwrap();
     Served {
         plain,
         secure,
