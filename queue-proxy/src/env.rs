@@ -1,15 +1,11 @@
 //! The environment as the controller writes it, read once; all mistakes are told together.
 //!
 //! - `observability.rs`: `OBSERVABILITY_CONFIG`, and what installations before 1.19 had in its place
-//! - `traces.rs`: what it says of traces, and OpenTelemetry's variables
-//! - `logging.rs`: `SERVING_LOGGING_CONFIG`
 //!
 //! Our own variables begin with `PENSTOCK_`; [`OWN`] lists them. Everything else is the contract's:
 //! spec/queue-proxy.md §1 and §10. Unknown variables are left alone.
 
-mod logging;
 mod observability;
-mod traces;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -17,12 +13,11 @@ use std::time::Duration;
 
 use penstock_relay::body::Late;
 use penstock_relay::tls::Pair;
+use penstock_runtime::log::Logging;
 use penstock_runtime::vars::{BadVars, Vars, go, parsed, text};
 use penstock_types::{Slots, Timeouts};
 
-pub use logging::{Logging, Output};
 pub use observability::{Exporter, Observability, Prometheus, RequestLog};
-pub use traces::{Traces, Way};
 
 use crate::metrics::Names;
 use crate::probe_json::{self, Flags};
@@ -324,7 +319,7 @@ fn logging<G: Fn(&str) -> Option<String>>(vars: &mut Vars<G>) -> Logging {
     const ANY: &str = "a text, which may be empty";
     let config = vars.required("SERVING_LOGGING_CONFIG", ANY, text);
     let level = vars.required("SERVING_LOGGING_LEVEL", ANY, text);
-    Logging::read(&config, &level)
+    Logging::read(&config, &level, "queueproxy")
 }
 
 fn slots(concurrency: i64) -> Slots {

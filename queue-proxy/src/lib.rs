@@ -5,7 +5,7 @@
 //!
 //! - `bind.rs`: [`QueueProxy::bind`] and [`Running`], from the listener to the drain
 //! - [`program`]: the program in a pod: all its listeners, and the way from the signal to the end
-//! - `cpus.rs`, `listeners.rs`: threads and sockets as the pod has room for them
+//! - `cpus.rs`: threads as the pod has room for them
 //! - `drain.rs`: when a drain may go on from its first phase
 //! - `gate_probe.rs`: probes of kubelet, activator and network, answered before anything else
 //! - `kubelet.rs`: whose probes need no slot
@@ -33,7 +33,6 @@ mod forwarded;
 mod gate_probe;
 mod json;
 mod kubelet;
-mod listeners;
 mod metrics;
 pub mod probe_json;
 pub mod program;

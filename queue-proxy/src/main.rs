@@ -4,18 +4,17 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use penstock_queue_proxy::env::{self, Identity, Logging, Output, Setup};
+use penstock_queue_proxy::env::{self, Identity, Setup};
 use penstock_queue_proxy::program::{Ended, Program, StartError};
 use penstock_queue_proxy::{gateways, workers};
 use penstock_relay::tls::Pair;
 use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
-use penstock_runtime::log::{self, Record};
+use penstock_runtime::log::{self, Logging, Outputs, Record};
 use penstock_runtime::signal::Stops;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
@@ -127,59 +126,6 @@ fn log_to(logging: &Logging, identity: &Identity) {
     }
     for (path, error) in bad {
         tracing::warn!(%error, "{} cannot be logged to", path.display());
-    }
-}
-
-/// Where log lines go: each to all of them.
-#[derive(Clone)]
-struct Outputs(Arc<[Open]>);
-
-enum Open {
-    Stdout,
-    Stderr,
-    File(fs::File),
-}
-
-type BadPath = (std::path::PathBuf, io::Error);
-
-impl Outputs {
-    /// What can be opened; standard error if nothing can.
-    fn open(outputs: &[Output]) -> (Self, Vec<BadPath>) {
-        let mut bad = Vec::new();
-        let mut open: Vec<Open> = outputs
-            .iter()
-            .filter_map(|output| match output {
-                Output::Stdout => Some(Open::Stdout),
-                Output::Stderr => Some(Open::Stderr),
-                Output::File(path) => {
-                    let opened = OpenOptions::new().append(true).create(true).open(path);
-                    let opened = opened.map_err(|error| bad.push((path.clone(), error)));
-                    opened.ok().map(Open::File)
-                }
-            })
-            .collect();
-        if open.is_empty() {
-            open.push(Open::Stderr);
-        }
-        (Self(open.into()), bad)
-    }
-}
-
-impl Write for Outputs {
-    /// A line that cannot be written is lost.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        for output in &*self.0 {
-            let _ = match output {
-                Open::Stdout => io::stdout().lock().write_all(line),
-                Open::Stderr => io::stderr().lock().write_all(line),
-                Open::File(file) => Write::write_all(&mut &*file, line),
-            };
-        }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -10,32 +10,27 @@
 //!
 //! All but the first two are on the thread that calls [`Program::run`], which has nothing else to do.
 //!
-//! Where its spans go is in `spans.rs`.
-//!
 //! Source: spec/queue-proxy.md §2, §5.
-
-mod spans;
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_relay::listen::ListenError;
+use penstock_relay::listen::{ListenError, at, everywhere};
 use penstock_relay::workers::Workers;
 use penstock_runtime::admin::{Admin, Page, Routes, TEXT};
 use penstock_runtime::drain::Drained;
 use penstock_runtime::metrics::{self, Gather};
 use penstock_runtime::request_log::Lines;
 use penstock_runtime::signal::Stops;
+use penstock_runtime::trace::Spans;
 use prometheus::Registry;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::spans::Spans;
 use crate::env::{Identity, Prometheus, Setup};
-use crate::listeners::{at, everywhere};
 use crate::metrics::Names;
 use crate::tls::{Tls, TlsError};
 use crate::{Kubelet, Metrics, QueueProxy, RequestLines, Running, Waited};

@@ -1,6 +1,7 @@
 //! What every process needs, and nothing that only one of them needs.
 //!
 //! - [`vars`]: typed variables, all mistakes reported at once
+//! - [`cgroup`]: the processors and the memory that the process has
 //! - [`drain`]: the phases of a shutdown that loses no request
 //! - [`signal`]: stop, stop at once, reload
 //! - [`log`]: lines for a person or for a machine
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod cgroup;
 pub mod drain;
 pub mod log;
 pub mod metrics;

@@ -10,8 +10,10 @@
 //! a process must not end because nobody reads its log.
 
 mod lines;
+mod outputs;
 mod record;
 mod time;
+mod zap;
 
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
@@ -21,15 +23,18 @@ use std::time::SystemTime;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::SetGlobalDefaultError;
-use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::{self, MakeWriter};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Registry, reload};
 
 pub(crate) use lines::write_json_string;
 use lines::{Lines, Shape};
+pub use outputs::{BadPath, Outputs};
 pub use record::{Record, Words};
 pub(crate) use time::Moment;
+pub use zap::{Logging, Output};
 
 /// Shape of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -159,6 +164,38 @@ where
     tracing::subscriber::set_global_default(records(record, filter, writer))
 }
 
+/// As [`init_records`], with a filter that may be changed later.
+///
+/// # Errors
+///
+/// The process logs already.
+pub fn init_live_records<W>(
+    record: Record,
+    filter: Filter,
+    writer: W,
+) -> Result<LiveFilter, SetGlobalDefaultError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let (filter, handle) = reload::Layer::new(filter.0);
+    let shape = Shape::Json(Arc::new(record));
+    let lines = layer(shape, writer, SystemTime::now);
+    tracing::subscriber::set_global_default(Registry::default().with(filter).with(lines))?;
+    Ok(LiveFilter(handle))
+}
+
+/// The filter of a process that logs.
+#[derive(Clone, Debug)]
+pub struct LiveFilter(reload::Handle<Targets, Registry>);
+
+impl LiveFilter {
+    /// From here on these events are logged.
+    pub fn set(&self, filter: Filter) {
+        // Fails only once nobody logs any more.
+        let _ = self.0.reload(filter.0);
+    }
+}
+
 /// What [`init`] installs, with any writer: each line is one `write_all`. `colour` is for
 /// [`Format::Text`] alone.
 pub fn subscriber<W>(
@@ -200,14 +237,22 @@ fn with_clock<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    let filtered = Registry::default().with(filter.0);
+    filtered.with(layer(shape, writer, now))
+}
+
+fn layer<S, W>(shape: Shape, writer: W, now: fn() -> SystemTime) -> impl Layer<S> + Send + Sync
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
     let lines = Lines { shape, now };
-    let layer = fmt::layer()
+    fmt::layer()
         .fmt_fields(lines.clone())
         .event_format(lines)
         .with_writer(writer)
         // It would report a lost line on standard error, and panic if that is closed, too.
-        .log_internal_errors(false);
-    Registry::default().with(filter.0).with(layer)
+        .log_internal_errors(false)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 //!
 //! - `context.rs`: which span of which trace, and how a request carries it (`traceparent`)
 //! - `sampler.rs`: which traces are told
+//! - `config.rs`: where they are told, in the words of the platform and of OpenTelemetry
+//! - `spans.rs`: the way there, from the start to the end of a program
 //! - `span.rs`: what is told of a span, as one line of JSON
 //! - `otlp.rs`: spans to a collector, in batches; only with the feature `otlp`, whose crates
 //!   nothing else here needs
@@ -11,15 +13,19 @@
 //! Source: spec/queue-proxy.md §3.7, §7.2, §7.3; W3C Trace Context; the names in a line are those of
 //! OpenTelemetry's exporter to standard output in Go.
 
+mod config;
 mod context;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 mod sampler;
 mod span;
+mod spans;
 
+pub use config::{Traces, Way};
 pub use context::Context;
 pub use sampler::Sampler;
 pub use span::{Kind, Span, Value};
+pub use spans::Spans;
 
 use crate::request_log::Lines;
 

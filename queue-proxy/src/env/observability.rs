@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
+use penstock_runtime::trace::{Traces, Way};
 use penstock_runtime::vars::{Vars, go, parsed};
 
-use super::{Traces, Way};
 use crate::json::{self, Field, Mistakes, Object};
 use crate::metrics::Names;
 

@@ -1,17 +1,18 @@
-//! `SERVING_LOGGING_CONFIG`: the configuration of zap, the original's logger, as far as this
-//! process can follow it: the level, where lines go, and what the parts of a line are called.
+//! The configuration of zap, the original's logger, as far as it can be followed here: the level,
+//! where lines go, and what the parts of a line are called.
 //!
-//! Source: spec/queue-proxy.md §1, §7.5. A text that is not such a configuration counts as none.
+//! Source: spec/queue-proxy.md §1, §7.5; spec/activator.md §1.3, §8. A text that is not such a configuration counts as none.
 
 use std::path::PathBuf;
 
-use penstock_runtime::log::{Record, Words};
 use serde_json::{Map, Value};
+
+use super::{Record, Words};
 
 /// How the process logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logging {
-    /// Which lines, in the words of `penstock_runtime::log::Filter`.
+    /// Which lines, in the words of [`Filter`](super::Filter).
     pub level: &'static str,
     /// Where to, each line to all of them.
     pub outputs: Vec<Output>,
@@ -32,7 +33,8 @@ pub enum Output {
 
 impl Logging {
     /// `config` as JSON, and the level that wins over that in it; either may be empty or wrong.
-    pub(super) fn read(config: &str, level: &str) -> Self {
+    /// Lines are those of `logger`.
+    pub fn read(config: &str, level: &str, logger: &str) -> Self {
         let json: Value = serde_json::from_str(config).unwrap_or_default();
         let none = Map::new();
         let config = json.as_object().unwrap_or(&none);
@@ -50,7 +52,10 @@ impl Logging {
                 true => vec![Output::Stderr],
                 false => outputs,
             },
-            record: record(get(config, "encoderConfig").and_then(Value::as_object)),
+            record: record(
+                get(config, "encoderConfig").and_then(Value::as_object),
+                logger,
+            ),
         }
     }
 }
@@ -91,7 +96,7 @@ fn output(path: &Value) -> Option<Output> {
 }
 
 /// A name that is given wins, an empty one leaves its part out.
-fn record(names: Option<&Map<String, Value>>) -> Record {
+fn record(names: Option<&Map<String, Value>>, logger: &str) -> Record {
     let name = |key: &str, default: &str| {
         let given = names.and_then(|names| get(names, key)?.as_str());
         given.unwrap_or(default).to_owned()
@@ -101,7 +106,7 @@ fn record(names: Option<&Map<String, Value>>) -> Record {
         level: name("levelKey", "severity"),
         words: Words::Severity,
         logger: name("nameKey", "logger"),
-        logger_is: Some("queueproxy".to_owned()),
+        logger_is: Some(logger.to_owned()),
         caller: name("callerKey", "caller"),
         message: name("messageKey", "message"),
         constant: Vec::new(),
@@ -114,12 +119,12 @@ mod tests {
 
     #[test]
     fn what_is_no_configuration_counts_as_none() {
-        let default = Logging::read("", "");
+        let default = Logging::read("", "", "own");
         assert_eq!(default.level, "warn,penstock=info");
         assert_eq!(default.outputs, [Output::Stderr]);
         assert_eq!(default.record.level, "severity");
         for none in ["{", "[]", "null", "7", r#"{"level":7,"outputPaths":"x"}"#] {
-            assert_eq!(Logging::read(none, "loud"), default, "{none}");
+            assert_eq!(Logging::read(none, "loud", "own"), default, "{none}");
         }
     }
 
@@ -133,7 +138,11 @@ mod tests {
             ("", "dpanic", "off"),
         ];
         for (config, level, want) in table {
-            assert_eq!(Logging::read(config, level).level, want, "{config} {level}");
+            assert_eq!(
+                Logging::read(config, level, "own").level,
+                want,
+                "{config} {level}"
+            );
         }
     }
 
@@ -142,7 +151,7 @@ mod tests {
         let config = r#"{"level":"info","outputPaths":["stdout","/dev/stderr","file:///tmp/a",3],
             "encoderConfig":{"timeKey":"ts","levelKey":"lvl","nameKey":"","callerKey":"at",
             "messageKey":"msg"}}"#;
-        let logging = Logging::read(config, "");
+        let logging = Logging::read(config, "", "own");
         let file = |path: &str| Output::File(path.into());
         assert_eq!(
             logging.outputs,

@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use penstock_runtime::request_log::Lines;
-use penstock_runtime::trace::Tracer;
-#[cfg(feature = "otlp")]
-use penstock_runtime::trace::otlp;
 use tokio_util::sync::CancellationToken;
 
-use crate::env::{Traces, Way};
+#[cfg(feature = "otlp")]
+use super::otlp;
+use super::{Tracer, Traces, Way};
+use crate::request_log::Lines;
 
 /// Where spans go.
 #[derive(Debug, Default)]
-pub(super) struct Spans {
+pub struct Spans {
     /// What requests are traced by, if they are.
-    pub(super) tracer: Option<Arc<Tracer>>,
+    pub tracer: Option<Arc<Tracer>>,
     #[cfg(feature = "otlp")]
     collector: Option<otlp::Collector>,
 }
@@ -22,7 +21,7 @@ pub(super) struct Spans {
 impl Spans {
     /// As the environment asks for them. A collector that cannot be one is told in the log, and
     /// nothing is traced then.
-    pub(super) fn start(
+    pub fn start(
         traces: &Traces,
         stdout: Option<&Lines>,
         resource: &[(&'static str, &str)],
@@ -48,7 +47,7 @@ impl Spans {
     }
 
     /// Takes them there until `stop`, and then those that are left.
-    pub(super) async fn deliver(self, stop: CancellationToken) {
+    pub async fn deliver(self, stop: CancellationToken) {
         #[cfg(feature = "otlp")]
         if let Some(collector) = self.collector {
             collector.run(stop).await;

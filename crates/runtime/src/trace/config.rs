@@ -1,10 +1,10 @@
-//! Where spans go: `tracing` in `OBSERVABILITY_CONFIG`, and the variables of OpenTelemetry, which win
-//! over it.
+//! Where spans go: what the platform's configuration says of tracing, and the variables of
+//! OpenTelemetry, which win over it.
 //!
-//! Source: spec/queue-proxy.md §1, §1.1, §7.3.
+//! Source: spec/queue-proxy.md §1, §1.1, §7.3; spec/activator.md §1.1, §1.3.
 
-use penstock_runtime::trace::Sampler;
-use penstock_runtime::vars::Vars;
+use super::Sampler;
+use crate::vars::Vars;
 
 /// Where a collector takes spans, unless something else is said.
 const COLLECTOR: &str = "http://localhost:4318";
@@ -21,7 +21,7 @@ pub struct Traces {
     /// Which traces are told.
     pub sampler: Sampler,
     /// A sampler that was asked for by a name that nobody here knows.
-    pub(super) unknown_sampler: Option<String>,
+    unknown_sampler: Option<String>,
 }
 
 /// How spans get there.
@@ -37,7 +37,9 @@ pub enum Way<'a> {
 }
 
 impl Traces {
-    pub(super) fn new(protocol: &str, endpoint: &str, rate: f64) -> Self {
+    /// By `protocol` to `endpoint`, which may be empty; of traces that nobody has decided on, a share
+    /// of `rate`.
+    pub fn new(protocol: &str, endpoint: &str, rate: f64) -> Self {
         let sampler = match protocol {
             "stdout" => Sampler::ALWAYS,
             _ => Sampler::of_rate(rate),
@@ -51,7 +53,7 @@ impl Traces {
     }
 
     /// What OpenTelemetry's variables change in it.
-    pub(super) fn read<G: Fn(&str) -> Option<String>>(&mut self, vars: &mut Vars<G>) {
+    pub fn read<G: Fn(&str) -> Option<String>>(&mut self, vars: &mut Vars<G>) {
         let given = |name| vars.text(name).filter(|text| !text.is_empty());
         let whole = given("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
         let base = given("OTEL_EXPORTER_OTLP_ENDPOINT");
@@ -90,7 +92,7 @@ impl Traces {
     }
 
     /// What of it was asked for and is not there.
-    pub(super) fn missing(&self) -> Option<String> {
+    pub fn missing(&self) -> Option<String> {
         if let Way::None(why) = self.way() {
             return Some(format!(
                 "traces by {} ({why}; the headers of callers' traces are passed on)",
