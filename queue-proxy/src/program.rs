@@ -17,7 +17,8 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_relay::listen::{ListenError, at, everywhere};
+use penstock_relay::listen::{NoListener, all, at};
+use penstock_relay::tls::TlsError;
 use penstock_relay::workers::Workers;
 use penstock_runtime::admin::{Admin, Page, Routes, TEXT};
 use penstock_runtime::drain::Drained;
@@ -32,7 +33,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::env::{Identity, Prometheus, Setup};
 use crate::metrics::Names;
-use crate::tls::{Tls, TlsError};
+use crate::tls::Tls;
 use crate::{Kubelet, Metrics, QueueProxy, RequestLines, Running, Waited};
 
 /// Limit for a head on the listeners for hooks and the autoscaler.
@@ -43,14 +44,6 @@ const SIGNAL_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the autoscaler is answered, whatever it would accept.
 const PROTOBUF: &str = "application/protobuf";
-
-/// A listener that could not be had.
-#[derive(Debug, thiserror::Error)]
-#[error("the {what} listener: {source}")]
-pub struct NoListener {
-    what: &'static str,
-    source: ListenError,
-}
 
 /// Why the program could not start.
 #[derive(Debug, thiserror::Error)]
@@ -259,21 +252,6 @@ impl Program {
         }
         Ended::Drained(drained)
     }
-}
-
-/// Listens on all of them, or tells of all that cannot be had.
-fn all<const N: usize>(
-    ports: [(&'static str, u16); N],
-) -> Result<[TcpListener; N], Vec<NoListener>> {
-    let mut bad = Vec::new();
-    let listeners = ports.map(|(what, port)| {
-        everywhere(port)
-            .map_err(|source| bad.push(NoListener { what, source }))
-            .ok()
-    });
-    // All of them, or none.
-    let listeners: Option<Vec<TcpListener>> = listeners.into_iter().collect();
-    listeners.and_then(|all| all.try_into().ok()).ok_or(bad)
 }
 
 /// Both, or what was wrong with either.

@@ -4,18 +4,19 @@
 //!
 //! Source: spec/queue-proxy.md §1 (`QUEUE_PROXY_TLS_*`, `METRICS_PROMETHEUS_TLS_*`) and §8.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
-use penstock_relay::tls::{
-    CertificateError, Certificates, Choices, ClientAuth, Pair, Server, ServerError, Written,
-};
+use penstock_relay::tls::{BadVariable, Loaded, Pair, Server, TlsError, Wanted};
 use penstock_runtime::admin::{Admin, Connection};
 use penstock_runtime::vars::Vars;
 
 /// Where the platform mounts a pod's certificate.
 const MOUNTED: &str = "/var/lib/knative/certs";
+
+/// What variables begin with that are about requests, and about metrics.
+const REQUESTS: &str = "QUEUE_PROXY_TLS";
+const METRICS: &str = "METRICS_PROMETHEUS_TLS";
 
 /// Time between two looks at the files.
 const POLL: Duration = Duration::from_secs(60);
@@ -48,9 +49,17 @@ impl Secured {
         let pair = pair_in(Path::new(folder.unwrap_or(MOUNTED)));
         Self {
             requests: (requests && is_there(&pair))
-                .then(|| Wanted::of_requests(pair, vars))
+                .then(|| {
+                    let read = Wanted::with(pair, REQUESTS, |name| vars.text(name));
+                    noted(vars, read)
+                })
                 .flatten(),
-            metrics: metrics.then(|| Wanted::of_metrics(vars)).flatten(),
+            metrics: metrics
+                .then(|| {
+                    let read = Wanted::read(METRICS, |name| vars.text(name));
+                    noted(vars, read).flatten()
+                })
+                .flatten(),
             poll: vars.read(
                 "PENSTOCK_TLS_POLL_MS",
                 POLL,
@@ -65,8 +74,8 @@ impl Secured {
 }
 
 async fn watch(loaded: Option<&Loaded>, every: Duration) {
-    if let Some(Loaded { certificates, .. }) = loaded {
-        match certificates.watch(every).await {}
+    if let Some(loaded) = loaded {
+        match loaded.watch(every).await {}
     }
 }
 
@@ -93,21 +102,6 @@ fn pair_in(folder: &Path) -> Pair {
         certificate: folder.join("tls.crt"),
         key: folder.join("tls.key"),
     }
-}
-
-/// What a listener with TLS needs, before anything of it is read.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    pair: Pair,
-    choices: Choices,
-    client_auth: ClientAuth,
-}
-
-/// A listener's TLS, and what keeps its certificate new.
-#[derive(Clone, Debug)]
-struct Loaded {
-    server: Server,
-    certificates: Arc<Certificates>,
 }
 
 /// The TLS of those listeners that have it.
@@ -150,227 +144,22 @@ impl Tls {
     }
 }
 
-/// Why a listener cannot have its TLS.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// Its certificate is bad.
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
-    /// Who vouches for callers is bad.
-    #[error(transparent)]
-    Server(#[from] ServerError),
-}
-
-impl Wanted {
-    /// TLS of the requests, with `pair`, as `QUEUE_PROXY_TLS_*` say. `None` has left its mistakes
-    /// in `vars`.
-    fn of_requests<G>(pair: Pair, vars: &mut Vars<G>) -> Option<Self>
-    where
-        G: Fn(&str) -> Option<String>,
-    {
-        Some(Self {
-            pair,
-            choices: choices("QUEUE_PROXY_TLS", vars)?,
-            client_auth: ClientAuth::None,
-        })
-    }
-
-    /// TLS of the metrics, as `METRICS_PROMETHEUS_TLS_*` say. `None` is none, or has left its
-    /// mistakes in `vars`.
-    fn of_metrics<G>(vars: &mut Vars<G>) -> Option<Self>
-    where
-        G: Fn(&str) -> Option<String>,
-    {
-        const CERT: &str = "METRICS_PROMETHEUS_TLS_CERT";
-        const KEY: &str = "METRICS_PROMETHEUS_TLS_KEY";
-        const AUTH: &str = "METRICS_PROMETHEUS_TLS_CLIENT_AUTH";
-        const CA: &str = "METRICS_PROMETHEUS_TLS_CLIENT_CA_FILE";
-        let given = |name| vars.text(name).filter(|text| !text.is_empty());
-        let (cert, key, auth, ca) = (given(CERT), given(KEY), given(AUTH), given(CA));
-        let ca = ca.map(PathBuf::from);
-        let client_auth = match (auth.as_deref(), ca) {
-            (None | Some("none"), _) => Some(ClientAuth::None),
-            (Some("optional"), Some(ca)) => Some(ClientAuth::Optional(ca)),
-            (Some("require"), Some(ca)) => Some(ClientAuth::Require(ca)),
-            (Some("optional" | "require"), None) => {
-                vars.reject(
-                    CA,
-                    None,
-                    format!("the file of those who vouch for callers, as {AUTH} needs it"),
-                );
-                None
-            }
-            (Some(_), _) => {
-                vars.reject(AUTH, auth.clone(), "none, optional or require");
-                None
-            }
-        };
-        match (cert, key) {
-            (Some(certificate), Some(key)) => {
-                let choices = choices("METRICS_PROMETHEUS_TLS", vars);
-                Some(Self {
-                    pair: Pair {
-                        certificate: certificate.into(),
-                        key: key.into(),
-                    },
-                    choices: choices?,
-                    client_auth: client_auth?,
-                })
-            }
-            (Some(_), None) => {
-                vars.reject(KEY, None, format!("the key to {CERT}"));
-                None
-            }
-            (None, Some(_)) => {
-                vars.reject(CERT, None, format!("the certificate to {KEY}"));
-                None
-            }
-            (None, None) => {
-                if client_auth.is_some_and(|auth| auth != ClientAuth::None) {
-                    vars.reject(CERT, None, format!("a certificate, as {AUTH} needs it"));
-                }
-                None
-            }
-        }
-    }
-
-    /// Reads the files. `protocols` are those of the listener, the preferred first.
-    fn load(&self, protocols: &[&str]) -> Result<Loaded, TlsError> {
-        for name in self.choices.left_out() {
-            tracing::warn!("TLS goes without {name}, which is not known here");
-        }
-        let certificates = Certificates::load(self.pair.clone())?;
-        let shown = Arc::clone(&certificates);
-        let server = Server::new(shown, &self.choices, &self.client_auth, protocols)?;
-        Ok(Loaded {
-            server,
-            certificates,
-        })
-    }
-}
-
-fn choices<G>(prefix: &str, vars: &mut Vars<G>) -> Option<Choices>
+/// What was read of a listener's TLS; its mistakes go to `vars`.
+fn noted<G, T>(vars: &mut Vars<G>, read: Result<T, Vec<BadVariable>>) -> Option<T>
 where
     G: Fn(&str) -> Option<String>,
 {
-    let text = |which| vars.text(&format!("{prefix}_{which}")).unwrap_or_default();
-    let (min, max) = (text("MIN_VERSION"), text("MAX_VERSION"));
-    let (suites, curves) = (text("CIPHER_SUITES"), text("CURVE_PREFERENCES"));
-    let choices = Choices::read(Written {
-        min_version: &min,
-        max_version: &max,
-        cipher_suites: &suites,
-        curve_preferences: &curves,
-    });
-    match choices {
-        Ok(choices) => Some(choices),
-        Err(bad) => {
-            for bad in bad {
-                vars.reject(
-                    format!("{prefix}_{}", bad.which),
-                    Some(bad.text),
-                    bad.wanted,
-                );
-            }
-            None
+    read.map_err(|bad| {
+        for BadVariable { name, text, wanted } in bad {
+            vars.reject(name, text, wanted);
         }
-    }
+    })
+    .ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// What is wanted of the metrics, and what is wrong with that.
-    fn of_metrics(set: &[(&str, &str)]) -> (Option<Wanted>, String) {
-        let get = |name: &str| {
-            let name = name.strip_prefix("METRICS_PROMETHEUS_TLS_")?;
-            let found = set.iter().find(|(set, _)| *set == name);
-            found.map(|(_, value)| (*value).to_owned())
-        };
-        let mut vars = Vars::new(get);
-        let wanted = Wanted::of_metrics(&mut vars);
-        let told = vars
-            .finish(())
-            .map_or_else(|bad| bad.to_string(), |()| String::new());
-        (wanted, told)
-    }
-
-    const CERT: (&str, &str) = ("CERT", "/c");
-    const KEY: (&str, &str) = ("KEY", "/k");
-
-    #[test]
-    fn metrics_have_tls_with_a_certificate_and_a_key() {
-        let ca = ("CLIENT_CA_FILE", "/ca");
-        let table = [
-            (vec![CERT, KEY], ClientAuth::None),
-            (vec![CERT, KEY, ("CLIENT_AUTH", "none")], ClientAuth::None),
-            (
-                vec![CERT, KEY, ca, ("CLIENT_AUTH", "optional")],
-                ClientAuth::Optional("/ca".into()),
-            ),
-            (
-                vec![CERT, KEY, ca, ("CLIENT_AUTH", "require")],
-                ClientAuth::Require("/ca".into()),
-            ),
-        ];
-        for (set, auth) in table {
-            let (wanted, told) = of_metrics(&set);
-            assert_eq!(told, "");
-            let wanted = wanted.unwrap();
-            assert_eq!(wanted.client_auth, auth);
-            let pair = Pair {
-                certificate: "/c".into(),
-                key: "/k".into(),
-            };
-            assert_eq!(wanted.pair, pair);
-        }
-        for set in [
-            vec![],
-            vec![("CERT", ""), ("KEY", "")],
-            vec![("MIN_VERSION", "1.1")],
-        ] {
-            let (wanted, told) = of_metrics(&set);
-            assert!(wanted.is_none() && told.is_empty(), "{told}");
-        }
-    }
-
-    #[test]
-    fn sets_that_do_not_fit_together_are_told() {
-        let table = [
-            (
-                vec![CERT],
-                "KEY is not set; it has to be the key to METRICS_PROMETHEUS_TLS_CERT",
-            ),
-            (
-                vec![KEY],
-                "CERT is not set; it has to be the certificate to METRICS_PROMETHEUS_TLS_KEY",
-            ),
-            (
-                vec![CERT, KEY, ("CLIENT_AUTH", "require")],
-                "CLIENT_CA_FILE is not set; it has to be the file of those who vouch for callers, \
-                 as METRICS_PROMETHEUS_TLS_CLIENT_AUTH needs it",
-            ),
-            (
-                vec![CERT, KEY, ("CLIENT_AUTH", "yes")],
-                "CLIENT_AUTH=\"yes\" is not none, optional or require",
-            ),
-            (
-                vec![("CLIENT_AUTH", "require"), ("CLIENT_CA_FILE", "/ca")],
-                "CERT is not set; it has to be a certificate, as \
-                 METRICS_PROMETHEUS_TLS_CLIENT_AUTH needs it",
-            ),
-            (
-                vec![CERT, KEY, ("MIN_VERSION", "1.1")],
-                "MIN_VERSION=\"1.1\" is not 1.2 or 1.3",
-            ),
-        ];
-        for (set, want) in table {
-            let (wanted, told) = of_metrics(&set);
-            assert!(wanted.is_none());
-            assert_eq!(told, format!("METRICS_PROMETHEUS_TLS_{want}"));
-        }
-    }
 
     #[test]
     fn case_135_requests_have_tls_only_with_both_files() {
@@ -403,7 +192,7 @@ mod tests {
         let mut vars = Vars::new(get);
         let secured = Secured::read(&mut vars, true, false, |_| true);
         vars.finish(()).unwrap();
-        assert_eq!(secured.requests.unwrap().pair, pair_in(Path::new("/d")));
+        assert_eq!(secured.requests.unwrap().pair(), &pair_in(Path::new("/d")));
         assert_eq!(secured.poll, Duration::from_millis(5));
         let mut vars =
             Vars::new(|name: &str| (name == "PENSTOCK_TLS_POLL_MS").then(|| "0".to_owned()));
@@ -417,7 +206,9 @@ mod tests {
             let which = name.strip_prefix("QUEUE_PROXY_TLS_")?;
             Some(if which == "MAX_VERSION" { "" } else { "x" }.to_owned())
         });
-        assert!(Wanted::of_requests(pair_in(Path::new(MOUNTED)), &mut vars).is_none());
+        let pair = pair_in(Path::new(MOUNTED));
+        let read = Wanted::with(pair, REQUESTS, |name| vars.text(name));
+        assert!(noted(&mut vars, read).is_none());
         let told = vars.finish(()).unwrap_err().to_string();
         let names = told.lines().map(|line| line.split('=').next().unwrap());
         let names: Vec<&str> = names.collect();

@@ -84,6 +84,35 @@ pub fn at(host: &str, port: u16) -> io::Result<TcpListener> {
     listen(addr).map_err(io::Error::other)
 }
 
+/// A listener that could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("the {what} listener: {source}")]
+pub struct NoListener {
+    /// What it was to be for.
+    pub what: &'static str,
+    /// Why not.
+    pub source: ListenError,
+}
+
+/// Listens on each of these ports of all addresses, or on none.
+///
+/// # Errors
+///
+/// All [`NoListener`]s together.
+pub fn all<const N: usize>(
+    ports: [(&'static str, u16); N],
+) -> Result<[TcpListener; N], Vec<NoListener>> {
+    let mut bad = Vec::new();
+    let listeners = ports.map(|(what, port)| {
+        everywhere(port)
+            .map_err(|source| bad.push(NoListener { what, source }))
+            .ok()
+    });
+    // All of them, or none.
+    let listeners: Option<Vec<TcpListener>> = listeners.into_iter().collect();
+    listeners.and_then(|all| all.try_into().ok()).ok_or(bad)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 //! - [`Choices`]: versions, cipher suites and curves, by the names that operators know
 //! - [`Certificates`]: a pair of files, read anew when they change
 //! - [`ClientAuth`]: whether callers have to prove who they are
+//! - [`Wanted`]: the same as a program's variables say it, for one listener
 //! - [`Server`]: all that together, and the handshake
 //!
 //! Nothing here is made, and nothing of the library below is run, before a pair of files is there.
@@ -17,6 +18,7 @@ mod certificates;
 mod choices;
 mod client_auth;
 mod server;
+mod wanted;
 
 use std::sync::Arc;
 
@@ -26,6 +28,7 @@ pub use certificates::{CertificateError, Certificates, Pair};
 pub use choices::{BadChoice, Choices, Written};
 pub use client_auth::ClientAuth;
 pub use server::{Agreed, Handshake, HandshakeError, Server, ServerError, Stream};
+pub use wanted::{BadVariable, Loaded, TlsError, Wanted, choices};
 
 /// The algorithms that TLS is made of here. Handed over each time, so that no process-wide default
 /// is touched.
