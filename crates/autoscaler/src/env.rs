@@ -8,6 +8,7 @@
 //! | `METRICS_PROMETHEUS_HOST`, `_PORT` | `0.0.0.0`, 9090 | metrics and `/explain` |
 //! | `PENSTOCK_STATS_PORT` | 8080 | statistics of activators, probes |
 //! | `PENSTOCK_POLICY` | `knative` | `knative` or `demand` |
+//! | `PENSTOCK_METRICS_NAMES` | `current` | `current` or `classic` (`autoscaler_*`) |
 //! | `PENSTOCK_CONFIG_DIR` | none | a folder for each ConfigMap, a file for each of its keys |
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use penstock_runtime::vars::{BadVars, Vars, parsed};
 use penstock_scaling::bucket::Identity;
 
+use crate::metrics::Names;
 use crate::policy::PolicyKind;
 
 /// What the environment says.
@@ -33,6 +35,8 @@ pub struct Settings {
     pub stats: SocketAddr,
     /// Which policy decides.
     pub policy: PolicyKind,
+    /// Under which names the figures are exported.
+    pub names: Names,
     /// Where ConfigMaps are as files; without it the defaults hold.
     pub config_dir: Option<PathBuf>,
 }
@@ -86,6 +90,16 @@ impl Settings {
                 |text| match text {
                     "knative" => Some(PolicyKind::Knative),
                     "demand" => Some(PolicyKind::Demand),
+                    _ => None,
+                },
+            ),
+            names: vars.read(
+                "PENSTOCK_METRICS_NAMES",
+                Names::Current,
+                "current or classic",
+                |text| match text {
+                    "current" => Some(Names::Current),
+                    "classic" => Some(Names::Classic),
                     _ => None,
                 },
             ),

@@ -6,6 +6,7 @@ use penstock_types::RevisionId;
 use penstock_types::demand::Demand;
 use penstock_types::request_stats::Report;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 /// One source: a connection of the statistics server, or one of the two below.
 pub(crate) type Connection = u64;
@@ -21,7 +22,21 @@ pub(crate) fn kept(bucket: usize) -> Connection {
 
 /// What is said at once.
 #[derive(Debug)]
-pub struct Batch(pub(crate) Heard);
+pub struct Batch {
+    pub(crate) heard: Heard,
+    /// When it came in.
+    pub(crate) received: Instant,
+}
+
+impl Batch {
+    /// It came in just now.
+    pub(crate) fn new(heard: Heard) -> Self {
+        Self {
+            heard,
+            received: Instant::now(),
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(crate) enum Heard {
@@ -61,7 +76,7 @@ impl From<Vec<Demand>> for Batch {
     /// empty), or the first words of revisions that it did not track.
     fn from(reports: Vec<Demand>) -> Self {
         let pod: Arc<str> = "".into();
-        Self(Heard::Words(Words {
+        Self::new(Heard::Words(Words {
             connection: LOCAL,
             whole: reports.is_empty() || reports.iter().any(|report| !report.first),
             words: reports

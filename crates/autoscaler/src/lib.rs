@@ -44,7 +44,7 @@ use penstock_cluster::{Cluster, Leases};
 use penstock_scaling::config::Config;
 use prometheus::Registry;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use metrics::Metrics;
@@ -52,8 +52,9 @@ use run::Run;
 use server::Route;
 
 pub use heard::Batch;
+pub use metrics::Names;
 pub use policy::{PolicyKind, Verdict};
-pub use scaler::Scaler;
+pub use scaler::{Due, Scaler};
 pub use scrape::{Scraper, Scraping, Targets};
 pub use server::{Peers, Serving, StatServer};
 pub use state::{Decided, Handle, Inputs, KEPT, RevisionState, Rules};
@@ -85,12 +86,28 @@ impl Autoscaler {
         policy: PolicyKind,
         registry: &Registry,
     ) -> prometheus::Result<Self> {
+        Self::with_names(cluster, config, policy, registry, Names::Current)
+    }
+
+    /// As [`Autoscaler::new`]; the gauges have these names.
+    ///
+    /// # Errors
+    ///
+    /// If `registry` has the gauges of an autoscaler already.
+    pub fn with_names(
+        cluster: Arc<dyn Cluster>,
+        config: watch::Receiver<Arc<Config>>,
+        policy: PolicyKind,
+        registry: &Registry,
+        names: Names,
+    ) -> prometheus::Result<Self> {
+        let handle = Handle::default();
         Ok(Self {
             cluster,
             config,
             policy,
-            metrics: Metrics::register(registry)?,
-            handle: Handle::default(),
+            metrics: Metrics::register(registry, names, &handle)?,
+            handle,
             scraping: false,
             leases: None,
         })
@@ -138,6 +155,7 @@ impl Autoscaler {
         let mut run = Run::new(cluster, first, policy, metrics, handle, scraping, route);
         let mut configured = true;
         loop {
+            let due = run.due();
             tokio::select! {
                 () = stop.cancelled() => return,
                 batch = next(&mut demand) => match batch {
@@ -160,6 +178,7 @@ impl Autoscaler {
                     let config = Arc::clone(&config.borrow_and_update());
                     run.reconfigure(config);
                 }
+                () = until(due) => run.catch_up(),
                 _ = ticks.tick() => run.tick(),
             }
             run.tell();
@@ -171,6 +190,14 @@ impl Autoscaler {
 async fn next<B>(demand: &mut Option<mpsc::Receiver<B>>) -> Option<B> {
     match demand {
         Some(demand) => demand.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a moment; for ever, where there is none.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

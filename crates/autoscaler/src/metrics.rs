@@ -1,230 +1,371 @@
-//! The autoscaler's gauges: one set per revision, for as long as the revision exists.
+//! What the autoscaler exports: gauges of each revision, for as long as the revision exists, and
+//! how late decisions are.
 //!
-//! Source: spec/autoscaler.md §11, the current names.
+//! The gauges are made from what the loop shows ([`Handle`]) when somebody scrapes: a gauge that is
+//! kept costs a kilobyte of labels, and there are eleven for each revision.
+//!
+//! Source: spec/autoscaler.md §11. `penstock_autoscaler_decision_latency_seconds` is added.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use penstock_cluster::{Phase, Revision};
 use penstock_scaling::spec::Metric;
-use prometheus::{Gauge, GaugeVec, Opts, Registry};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
+use prometheus::{Histogram, HistogramOpts, Opts, Registry};
+
+use crate::state::{Handle, Row, Shown};
 
 /// Value of `otel_scope_name`.
 const SCOPE: &str = "knative.dev/serving/pkg/autoscaler";
 
-/// Label names of every gauge here.
-const LABELS: [&str; 5] = [
-    "kn_configuration_name",
-    "kn_revision_name",
-    "kn_service_name",
-    "k8s_namespace_name",
-    "otel_scope_name",
+/// From a report that finds the loop idle to one that waits for a large table before it: a decision
+/// is meant to come within 100 ms.
+const LATENCY: [f64; 14] = [
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 ];
 
-/// All gauges.
-#[derive(Clone, Debug)]
-pub(crate) struct Metrics {
-    desired: GaugeVec,
-    requested: GaugeVec,
-    ready: GaugeVec,
-    not_ready: GaugeVec,
-    pending: GaugeVec,
-    terminating: GaugeVec,
-    excess_burst_capacity: GaugeVec,
-    panic_mode: GaugeVec,
-    concurrency: Load,
-    rps: Load,
+/// From a pod nearby to one that does not answer within the limit of 3 s, and beyond.
+const SCRAPES: [f64; 14] = [
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+];
+
+/// Under which names the figures are exported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Names {
+    /// Those of OpenTelemetry (spec/autoscaler.md §11, "Prometheus now").
+    #[default]
+    Current,
+    /// `autoscaler_*`, the time of a scrape in milliseconds (§11, "classic Prometheus").
+    Classic,
 }
 
-/// The gauges of one metric that revisions are scaled by.
+/// One gauge that every revision has, or every revision that is scaled by `by`.
+struct Gauge {
+    current: &'static str,
+    classic: &'static str,
+    help: &'static str,
+    by: Option<Metric>,
+    value: fn(&Row) -> f64,
+}
+
+const GAUGES: [Gauge; 14] = [
+    Gauge {
+        current: "kn_revision_pods_desired",
+        classic: "autoscaler_desired_pods",
+        help: "Pods that the load asks for",
+        by: None,
+        value: |row| row.figures.desired,
+    },
+    Gauge {
+        current: "kn_revision_pods_requested",
+        classic: "autoscaler_requested_pods",
+        help: "Pods asked of the cluster",
+        by: None,
+        value: |row| f64::from(row.wanted),
+    },
+    Gauge {
+        current: "kn_revision_pods_count",
+        classic: "autoscaler_actual_pods",
+        help: "Pods that take requests",
+        by: None,
+        value: |row| pods(row, &[Phase::Ready]),
+    },
+    Gauge {
+        current: "kn_revision_pods_not_ready_count",
+        classic: "autoscaler_not_ready_pods",
+        help: "Pods that take no requests, whatever the reason",
+        by: None,
+        value: |row| pods(row, &[Phase::Starting, Phase::Draining]),
+    },
+    Gauge {
+        current: "kn_revision_pods_pending_count",
+        classic: "autoscaler_pending_pods",
+        help: "Pods that were not ready yet",
+        by: None,
+        value: |row| pods(row, &[Phase::Starting]),
+    },
+    Gauge {
+        current: "kn_revision_pods_terminating_count",
+        classic: "autoscaler_terminating_pods",
+        help: "Pods that finish what they have",
+        by: None,
+        value: |row| pods(row, &[Phase::Draining]),
+    },
+    Gauge {
+        current: "kn_revision_capacity_excess",
+        classic: "autoscaler_excess_burst_capacity",
+        help: "Load that fits beside the target burst capacity; below zero the activator stays in the path",
+        by: None,
+        value: |row| row.figures.excess,
+    },
+    Gauge {
+        current: "kn_revision_panic_mode",
+        classic: "autoscaler_panic_mode",
+        help: "1 while there is panic, else 0",
+        by: None,
+        value: |row| f64::from(u8::from(row.figures.panicking)),
+    },
+    Gauge {
+        current: "kn_revision_concurrency_stable",
+        classic: "autoscaler_stable_request_concurrency",
+        help: "Requests in flight, mean of the stable window",
+        by: Some(Metric::Concurrency),
+        value: |row| row.figures.stable,
+    },
+    Gauge {
+        current: "kn_revision_concurrency_panic",
+        classic: "autoscaler_panic_request_concurrency",
+        help: "Requests in flight, mean of the short window",
+        by: Some(Metric::Concurrency),
+        value: |row| row.figures.panic,
+    },
+    Gauge {
+        current: "kn_revision_concurrency_target",
+        classic: "autoscaler_target_concurrency_per_pod",
+        help: "Requests in flight that are aimed at per pod",
+        by: Some(Metric::Concurrency),
+        value: |row| row.figures.target,
+    },
+    Gauge {
+        current: "kn_revision_rps_stable_per_second",
+        classic: "autoscaler_stable_requests_per_second",
+        help: "Requests per second, mean of the stable window",
+        by: Some(Metric::Rps),
+        value: |row| row.figures.stable,
+    },
+    Gauge {
+        current: "kn_revision_rps_panic_per_second",
+        classic: "autoscaler_panic_requests_per_second",
+        help: "Requests per second, mean of the short window",
+        by: Some(Metric::Rps),
+        value: |row| row.figures.panic,
+    },
+    Gauge {
+        current: "kn_revision_rps_target_per_second",
+        classic: "autoscaler_target_requests_per_second",
+        help: "Requests per second that are aimed at per pod",
+        by: Some(Metric::Rps),
+        value: |row| row.figures.target,
+    },
+];
+
+fn pods(row: &Row, phases: &[Phase]) -> f64 {
+    let pods = row.revision.pods.iter();
+    pods.filter(|pod| phases.contains(&pod.phase)).count() as f64
+}
+
+/// What the loop measures of itself.
 #[derive(Clone, Debug)]
-struct Load {
-    stable: GaugeVec,
-    panic: GaugeVec,
-    target: GaugeVec,
+pub(crate) struct Metrics {
+    latency: Histogram,
 }
 
 impl Metrics {
-    /// Adds the gauges to `registry`.
+    /// Adds the gauges of all revisions that `handle` shows, and the loop's own series.
     ///
     /// # Errors
     ///
     /// If `registry` has them already: it belongs to one autoscaler.
-    pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let gauge = |name: &str, help: &str| {
-            let gauge = GaugeVec::new(Opts::new(name, help), &LABELS)?;
-            registry.register(Box::new(gauge.clone()))?;
-            prometheus::Result::Ok(gauge)
+    pub(crate) fn register(
+        registry: &Registry,
+        names: Names,
+        handle: &Handle,
+    ) -> prometheus::Result<Self> {
+        registry.register(Box::new(Gauges::new(names, handle.clone())?))?;
+        let latency = HistogramOpts::new(
+            "penstock_autoscaler_decision_latency_seconds",
+            "From a report that brought a decision to that decision",
+        );
+        let latency = Histogram::with_opts(latency.buckets(LATENCY.to_vec()))?;
+        registry.register(Box::new(latency.clone()))?;
+        Ok(Self { latency })
+    }
+
+    /// A report has been decided on so long after it was received.
+    pub(crate) fn decided(&self, after: Duration) {
+        self.latency.observe(after.as_secs_f64());
+    }
+}
+
+/// The gauges of all revisions.
+struct Gauges {
+    names: Names,
+    descs: Vec<Desc>,
+    handle: Handle,
+}
+
+impl Gauges {
+    fn new(names: Names, handle: Handle) -> prometheus::Result<Self> {
+        let labels = match names {
+            Names::Current => &CURRENT_LABELS[..],
+            Names::Classic => &CLASSIC_LABELS[..],
+        };
+        let desc = |gauge: &Gauge| {
+            let labels = labels.iter().map(|&label| label.to_owned()).collect();
+            let name = gauge.name(names).to_owned();
+            Desc::new(name, gauge.help.to_owned(), labels, Default::default())
         };
         Ok(Self {
-            desired: gauge("kn_revision_pods_desired", "Pods that the load asks for")?,
-            requested: gauge("kn_revision_pods_requested", "Pods asked of the cluster")?,
-            ready: gauge("kn_revision_pods_count", "Pods that take requests")?,
-            not_ready: gauge(
-                "kn_revision_pods_not_ready_count",
-                "Pods that take no requests, whatever the reason",
-            )?,
-            pending: gauge(
-                "kn_revision_pods_pending_count",
-                "Pods that were not ready yet",
-            )?,
-            terminating: gauge(
-                "kn_revision_pods_terminating_count",
-                "Pods that finish what they have",
-            )?,
-            excess_burst_capacity: gauge(
-                "kn_revision_capacity_excess",
-                "Load that fits beside the target burst capacity; below zero the activator stays in the path",
-            )?,
-            panic_mode: gauge("kn_revision_panic_mode", "1 while there is panic, else 0")?,
-            concurrency: Load {
-                stable: gauge(
-                    "kn_revision_concurrency_stable",
-                    "Requests in flight, mean of the stable window",
-                )?,
-                panic: gauge(
-                    "kn_revision_concurrency_panic",
-                    "Requests in flight, mean of the short window",
-                )?,
-                target: gauge(
-                    "kn_revision_concurrency_target",
-                    "Requests in flight that are aimed at per pod",
-                )?,
-            },
-            rps: Load {
-                stable: gauge(
-                    "kn_revision_rps_stable_per_second",
-                    "Requests per second, mean of the stable window",
-                )?,
-                panic: gauge(
-                    "kn_revision_rps_panic_per_second",
-                    "Requests per second, mean of the short window",
-                )?,
-                target: gauge(
-                    "kn_revision_rps_target_per_second",
-                    "Requests per second that are aimed at per pod",
-                )?,
-            },
+            names,
+            descs: GAUGES.iter().map(desc).collect::<Result<_, _>>()?,
+            handle,
         })
     }
 
-    /// The gauges of `revision`, at zero until they are set.
-    pub(crate) fn series(&self, revision: &Revision, metric: Metric) -> Series {
-        let labels = [
-            revision.configuration.to_string(),
-            revision.id.name().to_owned(),
-            revision.service.to_string(),
-            revision.id.namespace().to_owned(),
-            SCOPE.to_owned(),
-        ];
-        let labels_now = labels.each_ref().map(String::as_str);
-        let of = |gauge: &GaugeVec| gauge.with_label_values(&labels_now);
-        let load = self.load(metric);
-        Series {
-            desired: of(&self.desired),
-            requested: of(&self.requested),
-            ready: of(&self.ready),
-            not_ready: of(&self.not_ready),
-            pending: of(&self.pending),
-            terminating: of(&self.terminating),
-            excess_burst_capacity: of(&self.excess_burst_capacity),
-            panic_mode: of(&self.panic_mode),
-            stable: of(&load.stable),
-            panic: of(&load.panic),
-            target: of(&load.target),
-            families: self.clone(),
-            labels,
-            metric,
+    fn family(&self, gauge: &Gauge, all: &[Arc<Shown>]) -> MetricFamily {
+        let mut metrics = Vec::with_capacity(all.len());
+        for shown in all {
+            let row = shown.row();
+            if gauge.by.is_some_and(|by| by != row.metric) {
+                continue;
+            }
+            let mut value = proto::Gauge::default();
+            value.set_value((gauge.value)(&row));
+            let mut metric = proto::Metric::default();
+            metric.set_label(labels(self.names, &row.revision));
+            metric.set_gauge(value);
+            metrics.push(metric);
+        }
+        let mut family = MetricFamily::default();
+        family.set_name(gauge.name(self.names).to_owned());
+        family.set_help(gauge.help.to_owned());
+        family.set_field_type(MetricType::GAUGE);
+        family.set_metric(metrics);
+        family
+    }
+}
+
+impl Collector for Gauges {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let all = self.handle.all();
+        GAUGES
+            .iter()
+            .map(|gauge| self.family(gauge, &all))
+            .collect()
+    }
+}
+
+impl Gauge {
+    fn name(&self, names: Names) -> &'static str {
+        match names {
+            Names::Current => self.current,
+            Names::Classic => self.classic,
         }
     }
 }
 
-impl Metrics {
-    fn load(&self, metric: Metric) -> &Load {
-        match metric {
-            Metric::Concurrency => &self.concurrency,
-            Metric::Rps => &self.rps,
-        }
+/// Label names of each gauge, in the order of [`labels`].
+const CURRENT_LABELS: [&str; 5] = [
+    "k8s_namespace_name",
+    "kn_configuration_name",
+    "kn_revision_name",
+    "kn_service_name",
+    "otel_scope_name",
+];
+const CLASSIC_LABELS: [&str; 4] = [
+    "configuration_name",
+    "namespace_name",
+    "revision_name",
+    "service_name",
+];
+
+/// The labels of a revision, sorted by name.
+fn labels(names: Names, revision: &Revision) -> Vec<LabelPair> {
+    let (namespace, name) = (revision.id.namespace(), revision.id.name());
+    let Revision {
+        configuration,
+        service,
+        ..
+    } = revision;
+    match names {
+        Names::Current => pairs(
+            CURRENT_LABELS,
+            [namespace, configuration, name, service, SCOPE],
+        ),
+        Names::Classic => pairs(
+            CLASSIC_LABELS,
+            [configuration, namespace, name, or_unknown(service)],
+        ),
     }
 }
 
-impl Load {
-    fn gauges(&self) -> [&GaugeVec; 3] {
-        [&self.stable, &self.panic, &self.target]
-    }
+fn pairs<const N: usize>(names: [&str; N], values: [&str; N]) -> Vec<LabelPair> {
+    let pair = |(name, value): (&str, &str)| {
+        let mut pair = LabelPair::default();
+        pair.set_name(name.to_owned());
+        pair.set_value(value.to_owned());
+        pair
+    };
+    names.into_iter().zip(values).map(pair).collect()
 }
 
-/// The gauges of one revision. They go with it.
-#[derive(Debug)]
-pub(crate) struct Series {
-    pub(crate) desired: Gauge,
-    pub(crate) requested: Gauge,
-    pub(crate) excess_burst_capacity: Gauge,
-    pub(crate) panic_mode: Gauge,
-    pub(crate) stable: Gauge,
-    pub(crate) panic: Gauge,
-    pub(crate) target: Gauge,
-    ready: Gauge,
-    not_ready: Gauge,
-    pending: Gauge,
-    terminating: Gauge,
-    families: Metrics,
-    labels: [String; 5],
-    metric: Metric,
+/// The classic labels have a word for what has no name.
+fn or_unknown(name: &str) -> &str {
+    if name.is_empty() { "unknown" } else { name }
 }
 
-impl Series {
-    /// What the revision is scaled by: it has the gauges of this metric only.
-    pub(crate) fn set_metric(&mut self, metric: Metric) {
-        if metric == self.metric {
-            return;
-        }
-        let labels = self.labels.each_ref().map(String::as_str);
-        for gauge in self.families.load(self.metric).gauges() {
-            // It is there: `Metrics::series` made it.
-            let _ = gauge.remove_label_values(&labels);
-        }
-        let load = self.families.load(metric);
-        self.stable = load.stable.with_label_values(&labels);
-        self.panic = load.panic.with_label_values(&labels);
-        self.target = load.target.with_label_values(&labels);
-        self.metric = metric;
-    }
+/// How long scrapes take.
+#[derive(Clone, Debug)]
+pub(crate) struct ScrapeMetrics {
+    names: Names,
+    duration: prometheus::HistogramVec,
+}
 
-    /// Counts the pods by phase.
-    pub(crate) fn count_pods(&self, revision: &Revision) {
-        let count = |phase| {
-            revision
-                .pods
-                .iter()
-                .filter(|pod| pod.phase == phase)
-                .count() as f64
+impl ScrapeMetrics {
+    /// Adds the series of a scraper.
+    ///
+    /// # Errors
+    ///
+    /// If `registry` has them already.
+    pub(crate) fn register(registry: &Registry, names: Names) -> prometheus::Result<Self> {
+        let help = "Time that asking the pods of a revision takes";
+        let (options, labels) = match names {
+            Names::Current => {
+                let name = "kn_autoscaler_scrape_duration_seconds";
+                let options = Opts::new(name, help).const_label("otel_scope_name", SCOPE);
+                let labels = [
+                    "kn_configuration_name",
+                    "kn_service_name",
+                    "k8s_namespace_name",
+                ];
+                (options, labels)
+            }
+            Names::Classic => {
+                let help = format!("{help}, in milliseconds");
+                let labels = ["configuration_name", "service_name", "namespace_name"];
+                (Opts::new("autoscaler_scrape_time", help), labels)
+            }
         };
-        let (starting, draining) = (count(Phase::Starting), count(Phase::Draining));
-        self.ready.set(count(Phase::Ready));
-        self.not_ready.set(starting + draining);
-        self.pending.set(starting);
-        self.terminating.set(draining);
+        let buckets = SCRAPES.map(|bound| unit(names, bound)).to_vec();
+        let options = HistogramOpts::from(options).buckets(buckets);
+        let duration = prometheus::HistogramVec::new(options, &labels)?;
+        registry.register(Box::new(duration.clone()))?;
+        Ok(Self { names, duration })
+    }
+
+    /// A scrape of `revision` took so long.
+    pub(crate) fn observe(&self, revision: &Revision, took: Duration) {
+        let service = match self.names {
+            Names::Current => &*revision.service,
+            Names::Classic => or_unknown(&revision.service),
+        };
+        let labels = [&*revision.configuration, service, revision.id.namespace()];
+        self.duration
+            .with_label_values(&labels)
+            .observe(unit(self.names, took.as_secs_f64()));
     }
 }
 
-impl Drop for Series {
-    fn drop(&mut self) {
-        let families = &self.families;
-        let labels = self.labels.each_ref().map(String::as_str);
-        let gauges = [
-            &families.desired,
-            &families.requested,
-            &families.ready,
-            &families.not_ready,
-            &families.pending,
-            &families.terminating,
-            &families.excess_burst_capacity,
-            &families.panic_mode,
-        ];
-        for gauge in gauges
-            .into_iter()
-            .chain(families.load(self.metric).gauges())
-        {
-            // It is there: `Metrics::series` made it.
-            let _ = gauge.remove_label_values(&labels);
-        }
+/// So many seconds in the unit of the names.
+fn unit(names: Names, seconds: f64) -> f64 {
+    match names {
+        Names::Current => seconds,
+        Names::Classic => seconds * 1000.0,
     }
 }

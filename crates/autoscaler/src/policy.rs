@@ -39,7 +39,7 @@ pub(crate) enum Policy {
 }
 
 /// A number of pods, and why. The words are put together only when somebody reads them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Verdict {
     /// Pods wanted, within all bounds.
     pub pods: u32,
@@ -50,7 +50,7 @@ pub struct Verdict {
 }
 
 /// What the words are made from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Why {
     Knative(knative::Why),
     Demand(demand::Decision),

@@ -87,8 +87,14 @@ impl Program {
         let (_last, defaults) = watch::channel(Arc::new(Config::default()));
         let config = live.as_ref().map_or(defaults, Live::values);
         let snapshots = cluster.snapshot();
-        let autoscaler = Autoscaler::new(cluster, config.clone(), settings.policy, &registry)?
-            .with_leases(leases.clone());
+        let autoscaler = Autoscaler::with_names(
+            cluster,
+            config.clone(),
+            settings.policy,
+            &registry,
+            settings.names,
+        )?
+        .with_leases(leases.clone());
         let autoscaler = match scraping {
             Some(_) => autoscaler.with_scraping(),
             None => autoscaler,
@@ -99,7 +105,7 @@ impl Program {
         let handle = autoscaler.handle();
         let (serving, to, batches) = stats.start(leases.clone(), peers, stop.clone());
         let scraper = scraping
-            .map(|scraping| Scraper::new(scraping, config, leases, to, &registry))
+            .map(|scraping| Scraper::new(scraping, config, leases, to, &registry, settings.names))
             .transpose()?;
         let gather = Gather::default();
         gather.add(registry);

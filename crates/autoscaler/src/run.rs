@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::heard::{Batch, Connection, Heard, Words};
 use crate::metrics::Metrics;
 use crate::policy::PolicyKind;
+use crate::scaler::{APART, Due};
 use crate::server::Route;
 use crate::state::Handle;
 use crate::watched::{Change, Watched};
@@ -63,6 +64,16 @@ pub(crate) struct Run {
     route: Option<Route>,
     /// Changes that were carried out but not told yet.
     untold: Vec<(RevisionId, Change)>,
+    awaited: Awaited,
+}
+
+/// Decisions that are due a little later, all together: they are rare, and a moment early does
+/// no harm.
+#[derive(Default)]
+struct Awaited {
+    at: Option<Instant>,
+    /// For whom, and when the report that waits came in.
+    whose: Vec<(RevisionId, Instant)>,
 }
 
 /// A revision, and which of its lives it is: a key may go and come back while a call is under way.
@@ -115,6 +126,7 @@ impl Run {
             scraping,
             route,
             untold: Vec::new(),
+            awaited: Awaited::default(),
         }
     }
 
@@ -126,8 +138,8 @@ impl Run {
             self.see();
         }
         let now = self.clock.now();
-        match batch.0 {
-            Heard::Words(said) => self.hear_words(&said, now),
+        match batch.heard {
+            Heard::Words(said) => self.hear_words(&said, batch.received, now),
             Heard::Ended(connection) => {
                 self.tables.remove(&connection);
                 for tracked in self.revisions.values_mut() {
@@ -135,26 +147,59 @@ impl Run {
                 }
             }
             Heard::Scraped(id, report) => {
-                if let Some(tracked) = self.revisions.get_mut(&id)
-                    && tracked.watched.scraped(report.as_ref(), now)
-                {
-                    self.decide(&id, now);
+                if let Some(tracked) = self.revisions.get_mut(&id) {
+                    let due = tracked.watched.scraped(report.as_ref(), now);
+                    self.react(&id, due, batch.received, now);
                 }
             }
         }
     }
 
-    fn hear_words(&mut self, said: &Words, now: Duration) {
+    fn hear_words(&mut self, said: &Words, received: Instant, now: Duration) {
         if said.whole {
             self.tables.insert(said.connection, now);
             self.table = Some(now);
         }
         for word in &said.words {
             let id = &word.demand.revision;
-            if let Some(tracked) = self.revisions.get_mut(id)
-                && tracked.watched.observe(said.connection, word, now)
-            {
+            if let Some(tracked) = self.revisions.get_mut(id) {
+                let due = tracked.watched.observe(said.connection, word, now);
+                self.react(id, due, received, now);
+            }
+        }
+    }
+
+    /// Decides on a report when it is due.
+    fn react(&mut self, id: &RevisionId, due: Due, received: Instant, now: Duration) {
+        match due {
+            Due::Now => {
                 self.decide(id, now);
+                self.metrics.decided(received.elapsed());
+            }
+            Due::After(rest) => {
+                let Awaited { at, whose } = &mut self.awaited;
+                let due = Instant::now() + rest.min(APART);
+                *at = Some(at.map_or(due, |at| at.min(due)));
+                whose.push((id.clone(), received));
+            }
+            Due::Later => {}
+        }
+    }
+
+    /// When decisions are due that a report has to wait for.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.awaited.at
+    }
+
+    /// Makes the decisions that were put off.
+    pub(crate) fn catch_up(&mut self) {
+        let now = self.clock.now();
+        for (id, received) in std::mem::take(&mut self.awaited).whose {
+            let awaited = self.revisions.get(&id);
+            // A tick may have come before.
+            if awaited.is_some_and(|tracked| tracked.watched.is_awaited()) {
+                self.decide(&id, now);
+                self.metrics.decided(received.elapsed());
             }
         }
     }
@@ -274,7 +319,7 @@ impl Run {
             .collect();
         for (id, revision) in ours {
             let due = match self.revisions.get_mut(id) {
-                Some(tracked) if tracked.watched.shows(revision) => false,
+                Some(tracked) if tracked.watched.shows(revision) => continue,
                 Some(tracked) => tracked.watched.update(revision, &self.config, now),
                 None => {
                     self.births += 1;
@@ -282,11 +327,10 @@ impl Run {
                         self.policy,
                         Arc::clone(revision),
                         &self.config,
-                        &self.metrics,
+                        &handle,
                         self.scraping,
                         now,
                     );
-                    watched.show(now, &handle);
                     let tracked = Tracked {
                         birth: self.births,
                         watched,
@@ -297,6 +341,9 @@ impl Run {
             };
             if due {
                 self.decide(id, now);
+            }
+            if let Some(tracked) = self.revisions.get_mut(id) {
+                tracked.watched.show(now);
             }
         }
     }
@@ -334,8 +381,8 @@ impl Run {
         for (id, pods) in calls {
             self.call(&id, pods);
         }
-        for tracked in self.revisions.values() {
-            tracked.watched.show(now, &self.handle);
+        for tracked in self.revisions.values_mut() {
+            tracked.watched.show(now);
         }
     }
 
@@ -344,8 +391,8 @@ impl Run {
         let now = self.clock.now();
         for (id, change) in self.untold.drain(..) {
             if let Some(tracked) = self.revisions.get_mut(&id) {
-                tracked.watched.tell(&change, now, &self.handle);
-                tracked.watched.show(now, &self.handle);
+                tracked.watched.tell(change, now);
+                tracked.watched.show(now);
             }
         }
     }

@@ -10,13 +10,25 @@ use penstock_types::demand::Demand;
 
 use crate::policy::{Figures, Policy, PolicyKind, Verdict};
 
-/// Shortest time between two decisions that no waiting request asks for. Reports come each
-/// second from each source: with up to ten sources every report brings its decision.
-const APART: Duration = Duration::from_millis(100);
+/// Shortest time between two decisions that no waiting request asks for. Reports come each second
+/// from each source: twenty sources bring twenty decisions, a thousand no more. It is also how
+/// long a report may have to wait for its decision, which is to come within 100 ms.
+pub(crate) const APART: Duration = Duration::from_millis(50);
 
 /// Time for which a revision has to be missing from the tables of a source that speaks, before
 /// it counts as without load: a table may have been made just before its first request.
 const ABSENCE: Duration = Duration::from_secs(3);
+
+/// When a report is to be decided on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// At once.
+    Now,
+    /// So much later: there was a decision just before.
+    After(Duration),
+    /// Not for its own sake: the next decision takes it in.
+    Later,
+}
 
 /// The policy of one revision, and when it is to be asked.
 #[derive(Debug)]
@@ -25,6 +37,8 @@ pub struct Scaler {
     /// When a report that nobody waits on last brought a decision. Decisions on a tick do not
     /// count: tick and report may come in step, and the tick just before a report knows less.
     reacted: Option<Duration>,
+    /// A report waits for a decision that is due before the next tick.
+    awaited: bool,
     heard: Duration,
 }
 
@@ -41,6 +55,7 @@ impl Scaler {
         Self {
             policy: Policy::new(kind, spec, slots, wanted, ready, now),
             reacted: None,
+            awaited: false,
             heard: now,
         }
     }
@@ -53,21 +68,32 @@ impl Scaler {
         self
     }
 
-    /// Takes a report, while `ready` pods take requests. Returns whether a decision is due now,
-    /// not at the next tick.
-    pub fn observe(&mut self, report: &Demand, ready: u32, now: Duration) -> bool {
+    /// Takes a report, while `ready` pods take requests. Returns when a decision is due for it.
+    pub fn observe(&mut self, report: &Demand, ready: u32, now: Duration) -> Due {
         self.heard = now;
         if self.policy.observe(report, ready, now) {
-            return true;
+            return Due::Now;
         }
-        let may = self
-            .reacted
-            .is_none_or(|reacted| now.saturating_sub(reacted) >= APART);
-        let due = may && self.policy.is_event_driven();
-        if due {
-            self.reacted = Some(now);
+        if self.awaited || !self.policy.is_event_driven() {
+            return Due::Later;
         }
-        due
+        // A clock that stepped back owes nothing.
+        let since = self.reacted.map(|reacted| now.saturating_sub(reacted));
+        match since.and_then(|since| APART.checked_sub(since)) {
+            Some(rest) if !rest.is_zero() => {
+                self.awaited = true;
+                Due::After(rest)
+            }
+            _ => {
+                self.reacted = Some(now);
+                Due::Now
+            }
+        }
+    }
+
+    /// Whether the decision that a report was promised is still to come.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.awaited
     }
 
     /// Before the decision of a tick: the last whole table of a source was heard at `table`. If
@@ -80,6 +106,9 @@ impl Scaler {
 
     /// Pods wanted at `now`, while `ready` pods take requests.
     pub fn decide(&mut self, ready: u32, now: Duration) -> Verdict {
+        if std::mem::take(&mut self.awaited) {
+            self.reacted = Some(now);
+        }
         self.policy.decide(ready, now)
     }
 

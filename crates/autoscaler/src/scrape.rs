@@ -7,7 +7,6 @@
 //! Source: spec/autoscaler.md §4.6 and §4.7.
 
 mod http1;
-mod metrics;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -30,9 +29,9 @@ use tokio::time::{MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::heard::{Batch, Heard};
+use crate::metrics::{Names, ScrapeMetrics};
 use crate::server::Route;
 use http1::{Asked, Links};
-use metrics::Metrics;
 
 pub(crate) use http1::report_of;
 
@@ -79,7 +78,7 @@ pub struct Scraper {
     config: watch::Receiver<Arc<Config>>,
     leases: watch::Receiver<Arc<Leases>>,
     to: mpsc::Sender<Batch>,
-    metrics: Metrics,
+    metrics: ScrapeMetrics,
 }
 
 impl Scraper {
@@ -94,13 +93,14 @@ impl Scraper {
         leases: watch::Receiver<Arc<Leases>>,
         to: mpsc::Sender<Batch>,
         registry: &Registry,
+        names: Names,
     ) -> prometheus::Result<Self> {
         Ok(Self {
             scraping,
             config,
             leases,
             to,
-            metrics: Metrics::register(registry)?,
+            metrics: ScrapeMetrics::register(registry, names)?,
         })
     }
 
@@ -146,7 +146,7 @@ struct One {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     config: watch::Receiver<Arc<Config>>,
     to: mpsc::Sender<Batch>,
-    metrics: Metrics,
+    metrics: ScrapeMetrics,
     reach: Reach,
     links: Links,
     random: u64,
@@ -194,7 +194,7 @@ impl One {
             let Some(scraped) = self.scrape(&revision, spec.stable_window).await else {
                 continue;
             };
-            if self.to.send(Batch(scraped)).await.is_err() {
+            if self.to.send(Batch::new(scraped)).await.is_err() {
                 return;
             }
         }

@@ -41,7 +41,7 @@ use penstock_runtime::seldom::Seldom;
 use penstock_types::header;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -295,11 +295,12 @@ async fn listen_to(socket: Upgraded, shared: Arc<Shared>) {
             Ok(None) | Err(_) => break,
         }
     }
-    let _ = shared.to.send(Batch(Heard::Ended(connection))).await;
+    let _ = shared.to.send(Batch::new(Heard::Ended(connection))).await;
 }
 
 /// Hands a frame on; false if nobody takes it any more.
 async fn say(bytes: &Bytes, connection: u64, route: &mut Route, shared: &Shared) -> bool {
+    let received = Instant::now();
     let permits = u32::try_from(bytes.len().max(1)).unwrap_or(u32::MAX);
     let Ok(room) = Arc::clone(&shared.room).acquire_many_owned(permits).await else {
         return false;
@@ -332,7 +333,11 @@ async fn say(bytes: &Bytes, connection: u64, route: &mut Route, shared: &Shared)
         words: said.words,
         _room: Some(room),
     };
-    shared.to.send(Batch(Heard::Words(words))).await.is_ok()
+    let batch = Batch {
+        heard: Heard::Words(words),
+        received,
+    };
+    shared.to.send(batch).await.is_ok()
 }
 
 /// Says why it is over, and waits until the caller has heard it.

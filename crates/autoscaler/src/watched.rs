@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use penstock_cluster::Revision;
 use penstock_scaling::config::Config;
-use penstock_scaling::spec::{Metric, Spec};
+use penstock_scaling::spec::Spec;
 use penstock_types::demand::Demand;
 use penstock_types::request_stats::Report;
 
 use crate::heard::{Connection, PODS, Word};
-use crate::metrics::{Metrics, Series};
 use crate::policy::{PolicyKind, Verdict};
-use crate::scaler::Scaler;
+use crate::scaler::{Due, Scaler};
 use crate::sources::Sources;
-use crate::state::{Decided, Handle, Inputs, Rules};
+use crate::state::{Handle, Rules, Shown, Step};
 
 /// First wait after a failed call; it doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -33,10 +32,10 @@ pub(crate) struct Watched {
     wanted: u32,
     /// Which part of the policy's rule decided last.
     mode: &'static str,
-    /// The last decision that changed nothing, if it is the last of all.
+    /// The last decision that changed nothing, until it is shown.
     latest: Option<(Duration, Verdict)>,
     asking: Asking,
-    series: Series,
+    shown: Arc<Shown>,
     sources: Sources,
     /// Whether pods are asked for their figures here.
     scraping: bool,
@@ -75,16 +74,20 @@ impl Watched {
         kind: PolicyKind,
         revision: Arc<Revision>,
         config: &Config,
-        metrics: &Metrics,
+        handle: &Handle,
         scraping: bool,
         now: Duration,
     ) -> Self {
         let spec = spec(config, &revision);
-        let series = metrics.series(&revision, spec.metric);
         let ready = ready(&revision);
         let wanted = revision.wanted;
+        let scaler = Scaler::new(kind, spec, revision.slots, wanted, ready, now).scraped(scraping);
+        let figures = scaler.figures(now);
+        let shown = Shown::new(Arc::clone(&revision), kind, scaler.spec(), wanted, figures);
+        let shown = Arc::new(shown);
+        handle.add(revision.id.clone(), Arc::clone(&shown));
         Self {
-            scaler: Scaler::new(kind, spec, revision.slots, wanted, ready, now).scraped(scraping),
+            scaler,
             ready,
             wanted,
             mode: "",
@@ -95,7 +98,7 @@ impl Watched {
                 failures: 0,
             },
             latest: None,
-            series,
+            shown,
             sources: Sources::default(),
             scraping,
             revision,
@@ -116,7 +119,6 @@ impl Watched {
         if spec == *self.scaler.spec() {
             return false;
         }
-        self.series.set_metric(spec.metric);
         self.scaler.set_spec(spec, revision.slots, now);
         true
     }
@@ -126,8 +128,8 @@ impl Watched {
         Arc::ptr_eq(&self.revision, revision)
     }
 
-    /// Takes a word. Returns whether a decision is due now, not at the next tick.
-    pub(crate) fn observe(&mut self, connection: Connection, word: &Word, now: Duration) -> bool {
+    /// Takes a word. Returns when a decision is due for it.
+    pub(crate) fn observe(&mut self, connection: Connection, word: &Word, now: Duration) -> Due {
         let guessed;
         let word = if word.present {
             word
@@ -143,7 +145,7 @@ impl Watched {
                 self.scaler.observe(&word.demand, self.ready, at)
             }
             // Where the pods have to be heard and are not, a zero of the others says nothing.
-            PolicyKind::Demand if self.is_blind() && is_nothing(&together) => false,
+            PolicyKind::Demand if self.is_blind() && is_nothing(&together) => Due::Later,
             PolicyKind::Demand => self.scaler.observe(&together, self.ready, now),
         }
     }
@@ -162,11 +164,16 @@ impl Watched {
         word
     }
 
-    /// Takes what a scrape of the pods came to. Returns whether a decision is due now.
-    pub(crate) fn scraped(&mut self, report: Option<&Report>, now: Duration) -> bool {
+    /// Whether a decision that was due a little later is still to come.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.scaler.is_awaited()
+    }
+
+    /// Takes what a scrape of the pods came to. Returns when a decision is due for it.
+    pub(crate) fn scraped(&mut self, report: Option<&Report>, now: Duration) -> Due {
         let Some(report) = report else {
             self.sources.forget_pods();
-            return false;
+            return Due::Later;
         };
         let word = Word {
             demand: Demand {
@@ -275,23 +282,8 @@ impl Watched {
         self.asking.busy = false;
     }
 
-    /// What the decision of `now` looked at.
-    fn inputs(&self, verdict: &Verdict, now: Duration) -> Inputs {
-        let figures = self.scaler.figures(now);
-        Inputs {
-            ready: self.ready,
-            figure: verdict.figure,
-            target: verdict.target,
-            stable: figures.stable,
-            panic: figures.panic,
-            panicking: figures.panicking,
-            needed: figures.desired,
-            held_by: verdict.held_by(),
-        }
-    }
-
     /// Tells of a change: one log line, and the ring for `/state`.
-    pub(crate) fn tell(&mut self, change: &Change, unix: Duration, handle: &Handle) {
+    pub(crate) fn tell(&mut self, change: Change, now: Duration) {
         let Change { from, verdict } = change;
         let (id, to, why) = (&self.revision.id, verdict.pods, verdict.words());
         let (policy, mode) = (self.scaler.kind().as_str(), verdict.mode);
@@ -306,56 +298,39 @@ impl Watched {
             per_pod = verdict.target,
             "{id} {from} -> {to}: {why}"
         );
-        let decided = Decided {
-            unix_seconds: unix.as_secs(),
-            from: *from,
-            to,
-            mode,
-            why,
-            inputs: self.inputs(verdict, unix),
-        };
-        handle.update(id, |state| {
-            state.latest = Some(decided.clone());
-            state.push(decided);
+        self.shown.row().push(Step {
+            at: now,
+            from,
+            ready: self.ready,
+            figures: self.scaler.figures(now),
+            verdict,
         });
         // An older decision would be shown as the newest.
         self.latest = None;
     }
 
-    /// Brings gauges and state up to date.
-    pub(crate) fn show(&self, now: Duration, handle: &Handle) {
+    /// Brings what is shown up to date.
+    pub(crate) fn show(&mut self, now: Duration) {
         let figures = self.scaler.figures(now);
-        let series = &self.series;
-        series.desired.set(figures.desired);
-        series.requested.set(f64::from(self.wanted));
-        series.excess_burst_capacity.set(figures.excess);
-        series
-            .panic_mode
-            .set(f64::from(u8::from(figures.panicking)));
-        series.stable.set(figures.stable);
-        series.panic.set(figures.panic);
-        series.target.set(figures.target);
-        series.count_pods(&self.revision);
-        let latest = self.latest.as_ref().map(|(at, verdict)| Decided {
-            unix_seconds: at.as_secs(),
-            from: verdict.pods,
-            to: verdict.pods,
-            mode: verdict.mode,
-            why: verdict.words(),
-            inputs: self.inputs(verdict, now),
-        });
-        handle.update(&self.revision.id, |state| {
-            if latest.is_some() {
-                state.latest = latest;
-            }
-            state.rules = rules(self.scaler.spec());
-            state.wanted = self.wanted;
-            state.policy = self.scaler.kind().as_str();
-            state.mode = self.mode;
-            state.stable = figures.stable;
-            state.panic = figures.panic;
-            state.target = figures.target;
-        });
+        let mut row = self.shown.row();
+        if let Some((at, verdict)) = self.latest.take() {
+            row.push(Step {
+                at,
+                from: verdict.pods,
+                ready: self.ready,
+                figures,
+                verdict,
+            });
+        }
+        if !Arc::ptr_eq(&row.revision, &self.revision) {
+            row.revision = Arc::clone(&self.revision);
+        }
+        let spec = self.scaler.spec();
+        row.metric = spec.metric;
+        row.rules = Rules::of(spec);
+        row.wanted = self.wanted;
+        row.mode = self.mode;
+        row.figures = figures;
     }
 }
 
@@ -366,23 +341,6 @@ fn spec(config: &Config, revision: &Revision) -> Spec {
         revision.slots,
         revision.reachability,
     )
-}
-
-fn rules(spec: &Spec) -> Rules {
-    Rules {
-        unit: match spec.metric {
-            Metric::Concurrency => "in flight",
-            Metric::Rps => "per second",
-        },
-        min_scale: spec.min_scale,
-        max_scale: spec.max_scale,
-        max_scale_up_rate: spec.max_scale_up_rate,
-        max_scale_down_rate: spec.max_scale_down_rate,
-        scale_to_zero: spec.scale_to_zero,
-        stable_window: spec.stable_window.as_secs_f64(),
-        scale_down_delay: spec.scale_down_delay.as_secs_f64(),
-        retention: spec.retention.as_secs_f64(),
-    }
 }
 
 /// The moment of a word that names its second. One that no window could hold, a clock that is

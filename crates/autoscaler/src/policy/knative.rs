@@ -38,7 +38,7 @@ pub(crate) struct Knative {
 }
 
 /// A decision, and what became of it on its way to the cluster.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Why {
     /// `None` where there was nothing to decide on.
     decision: Option<Decision>,

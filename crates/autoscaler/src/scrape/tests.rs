@@ -79,7 +79,7 @@ impl Targets for Here {
 
 /// The next thing that a scraper says about these pods.
 async fn heard(batches: &mut mpsc::Receiver<Batch>) -> Option<f64> {
-    match batches.recv().await.unwrap().0 {
+    match batches.recv().await.unwrap().heard {
         Heard::Scraped(_, report) => report.map(|report| report.average_concurrency),
         other => panic!("not a scrape: {other:?}"),
     }
@@ -108,7 +108,8 @@ impl Bench {
             seed: 7,
         };
         let registry = Registry::new();
-        let scraper = Scraper::new(scraping, config, leases, to, &registry).unwrap();
+        let scraper =
+            Scraper::new(scraping, config, leases, to, &registry, Names::Current).unwrap();
         let stop = CancellationToken::new();
         let snapshots = penstock_cluster::Cluster::snapshot(&*cluster);
         let running = tokio::spawn(scraper.run(snapshots, stop.clone()));

@@ -202,7 +202,10 @@ impl Way {
             words: vec![word.clone()],
             _room: None,
         };
-        self.local.send(Batch(Heard::Words(words))).await.is_ok()
+        self.local
+            .send(Batch::new(Heard::Words(words)))
+            .await
+            .is_ok()
     }
 
     async fn deliver_to(&mut self, holder: SocketAddr, word: &Word) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use penstock_autoscaler::{Autoscaler, Handle, PolicyKind, RevisionState};
+use penstock_autoscaler::{Autoscaler, Handle, Names, PolicyKind, RevisionState};
 use penstock_cluster::Cluster;
 use penstock_scaling::config::Config;
 use penstock_types::RevisionId;
@@ -45,11 +45,22 @@ impl Bench {
         config: Config,
         policy: PolicyKind,
     ) -> Self {
+        Self::named(cluster, config, policy, Names::Current).await
+    }
+
+    /// The same, with gauges of these names.
+    pub(crate) async fn named<C: Cluster>(
+        cluster: &Arc<C>,
+        config: Config,
+        policy: PolicyKind,
+        names: Names,
+    ) -> Self {
         keep_events_on();
         let (config, configs) = watch::channel(Arc::new(config));
         let registry = Registry::new();
+        let cluster = Arc::clone(cluster) as _;
         let autoscaler =
-            Autoscaler::new(Arc::clone(cluster) as _, configs, policy, &registry).unwrap();
+            Autoscaler::with_names(cluster, configs, policy, &registry, names).unwrap();
         let handle = autoscaler.handle();
         let (demand, reports) = mpsc::channel(16);
         let stop = CancellationToken::new();

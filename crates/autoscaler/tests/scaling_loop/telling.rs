@@ -1,4 +1,4 @@
-//! What the loop tells: one line per change, the state, the gauges.
+//! What the loop tells: one line per change, the state.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 
 use penstock_autoscaler::{KEPT, PolicyKind};
 use penstock_testkit::cluster::{ScriptedCluster, revision};
-use prometheus::{Registry, TextEncoder};
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Subscriber};
@@ -140,56 +139,6 @@ async fn the_state_keeps_the_last_decisions_with_their_reasons() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_gauges_come_and_go_with_the_revision() {
-    let cluster =
-        ScriptedCluster::obedient([revision("hello-00001").concurrency(10).build()], addrs(20));
-    let bench = Bench::start(&cluster, from_zero(), PolicyKind::Demand).await;
-    let labels = "{k8s_namespace_name=\"default\",kn_configuration_name=\"hello\",\
-                  kn_revision_name=\"hello-00001\",kn_service_name=\"hello\",\
-                  otel_scope_name=\"knative.dev/serving/pkg/autoscaler\"}";
-    let text = scrape(&bench.registry);
-    for name in [
-        "kn_revision_pods_desired",
-        "kn_revision_pods_requested",
-        "kn_revision_pods_count",
-        "kn_revision_pods_not_ready_count",
-        "kn_revision_pods_pending_count",
-        "kn_revision_pods_terminating_count",
-        "kn_revision_panic_mode",
-        "kn_revision_concurrency_stable",
-        "kn_revision_concurrency_panic",
-    ] {
-        assert!(
-            text.contains(&format!("{name}{labels} 0\n")),
-            "{name}: {text}"
-        );
-    }
-    assert!(!text.contains("rps"), "one family per revision: {text}");
-    bench.send(vec![first(&hello(), 200)]).await;
-    bench.wait(3).await;
-    bench.send(vec![report(&hello(), 140.0, 0, 140)]).await;
-    bench.wait(2).await;
-    let text = scrape(&bench.registry);
-    for (name, value) in [
-        ("kn_revision_pods_requested", 20),
-        ("kn_revision_pods_count", 20),
-        ("kn_revision_concurrency_stable", 140),
-        ("kn_revision_concurrency_target", 7),
-        // 20 pods of 10, less the load and the target burst capacity of 211.
-        ("kn_revision_capacity_excess", 200 - 140 - 211),
-    ] {
-        assert!(
-            text.contains(&format!("{name}{labels} {value}\n")),
-            "{name}: {text}"
-        );
-    }
-    cluster.remove(&hello());
-    bench.settle().await;
-    assert_eq!(scrape(&bench.registry), "");
-    bench.stop().await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_refusing_cluster_is_complained_about_once() {
     let (log, _guard) = Log::listen();
     let cluster = ScriptedCluster::new([revision("hello-00001").build()]);
@@ -243,30 +192,4 @@ async fn going_to_zero_is_explained_by_both_policies() {
         assert!(last.why.contains(why), "{}", last.why);
         bench.stop().await;
     }
-}
-
-fn scrape(registry: &Registry) -> String {
-    TextEncoder::new()
-        .encode_to_string(&registry.gather())
-        .unwrap()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_revision_that_is_scaled_by_another_metric_has_the_gauges_of_that_one() {
-    let cluster = ScriptedCluster::new([revision("hello-00001").build()]);
-    let bench = Bench::start(&cluster, from_zero(), PolicyKind::Demand).await;
-    assert!(scrape(&bench.registry).contains("kn_revision_concurrency_target{"));
-    cluster.put(revision("hello-00001").autoscaling("metric", "rps").build());
-    bench.wait(3).await;
-    let text = scrape(&bench.registry);
-    for name in [
-        "kn_revision_rps_stable_per_second{",
-        "kn_revision_rps_panic_per_second{",
-        "kn_revision_rps_target_per_second{",
-        "kn_revision_pods_requested{",
-    ] {
-        assert!(text.contains(name), "{name}: {text}");
-    }
-    assert!(!text.contains("concurrency"), "{text}");
-    bench.stop().await;
 }

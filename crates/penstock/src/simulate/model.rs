@@ -27,7 +27,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
-use penstock_autoscaler::{PolicyKind, Scaler, TICK};
+use penstock_autoscaler::{Due, PolicyKind, Scaler, TICK};
 use penstock_scaling::spec::Spec;
 use penstock_types::Slots;
 use penstock_types::demand::Demand;
@@ -127,6 +127,8 @@ enum Event {
     Urge { first: bool },
     /// Another one may follow.
     UrgeAgain,
+    /// A decision is due that a report had to wait for.
+    Decide,
 }
 
 /// What is due, the earliest first; of the same time, the one that was known first.
@@ -306,6 +308,7 @@ impl<'a> World<'a> {
             Some(Event::NodeUp) => self.fleet.node_is_up(&mut self.agenda),
             Some(Event::Urge { first }) => self.urge(first),
             Some(Event::UrgeAgain) => self.urge_again(),
+            Some(Event::Decide) => self.decide(),
             None => {}
         }
         self.note_ready();
@@ -390,8 +393,10 @@ impl<'a> World<'a> {
 
     fn hear(&mut self, report: Demand) {
         let now = self.clock();
-        if self.scaler.observe(&report, self.fleet.ready(), now) {
-            self.decide();
+        match self.scaler.observe(&report, self.fleet.ready(), now) {
+            Due::Now => self.decide(),
+            Due::After(rest) => self.agenda.add(self.now + micros(rest), Event::Decide),
+            Due::Later => {}
         }
     }
 
