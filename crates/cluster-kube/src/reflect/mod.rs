@@ -1,0 +1,279 @@
+//! Copies of objects, kept up to date: list, then watch, for ever.
+//!
+//! An object is read into a small struct that has only what is used of it ([`Shape`]), is trimmed
+//! further at once, and what nobody wants is dropped. A list is read in pages. A watch goes on
+//! where it broke off; only if the server has forgotten that place (410) everything is listed
+//! anew, and what is missing then is told as gone. All watches of a process end at times of their
+//! own, so that a restart of the API server does not bring all their lists at once.
+//!
+//! An object that cannot be read is told and left as it was last known; it does not stop the others.
+
+mod backoff;
+mod complaint;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use kube::api::Api;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+
+pub(crate) use backoff::{Backoff, chance};
+pub use complaint::Reach;
+pub(crate) use complaint::{Complaints, Permission};
+
+use crate::Key;
+
+/// A part of an object of one kind, as it is on the wire.
+pub(crate) trait Shape:
+    Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+    + Clone
+    + DeserializeOwned
+    + fmt::Debug
+    + Send
+    + 'static
+{
+}
+
+impl<K> Shape for K where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + fmt::Debug
+        + Send
+        + 'static
+{
+}
+
+/// Makes a struct with a field `metadata` a [`Shape`] of one kind.
+macro_rules! shape {
+    ($name:ident: $kind:literal, $plural:literal, $group:literal, $version:literal) => {
+        impl kube::Resource for $name {
+            type DynamicType = ();
+            type Scope = kube::core::NamespaceResourceScope;
+
+            fn kind((): &()) -> std::borrow::Cow<'_, str> {
+                $kind.into()
+            }
+
+            fn group((): &()) -> std::borrow::Cow<'_, str> {
+                $group.into()
+            }
+
+            fn version((): &()) -> std::borrow::Cow<'_, str> {
+                $version.into()
+            }
+
+            fn plural((): &()) -> std::borrow::Cow<'_, str> {
+                $plural.into()
+            }
+
+            fn meta(&self) -> &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+                &self.metadata
+            }
+
+            fn meta_mut(
+                &mut self,
+            ) -> &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+                &mut self.metadata
+            }
+        }
+    };
+}
+pub(crate) use shape;
+
+/// What happened to objects of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change<T> {
+    /// This is how one is now.
+    Is(T),
+    /// It is there no longer, or no longer selected.
+    Gone(Key),
+    /// All that are there have been told. Comes again after each list.
+    Complete,
+}
+
+/// How lists and watches are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rhythm {
+    /// Most objects in one page of a list.
+    pub page: u32,
+    /// Time after which a watch ends and goes on by another request, give or take an eighth. One
+    /// that is silent for a few seconds longer has gone without a word.
+    pub watch: Duration,
+    /// Longest time between two attempts.
+    pub longest_wait: Duration,
+}
+
+impl Default for Rhythm {
+    /// Pages of 500, watches of two minutes, waits of up to 30 s.
+    fn default() -> Self {
+        Self {
+            page: 500,
+            watch: Duration::from_secs(120),
+            longest_wait: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Which objects of a kind.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Selection {
+    /// Only of this namespace.
+    pub(crate) namespace: Option<String>,
+    /// A label selector.
+    pub(crate) labels: Option<String>,
+    /// A field selector.
+    pub(crate) fields: Option<String>,
+}
+
+/// What the watches of one process share.
+#[derive(Clone)]
+pub(crate) struct Reflector {
+    pub(crate) client: Client,
+    pub(crate) rhythm: Rhythm,
+    pub(crate) complaints: Complaints,
+}
+
+impl Reflector {
+    pub(crate) fn new(client: Client, rhythm: Rhythm, complaints: Complaints) -> Self {
+        Self {
+            client,
+            rhythm,
+            complaints,
+        }
+    }
+
+    /// Tells `to` of every object of the selection, as long as anybody listens. `trim` takes what
+    /// is wanted of an object; `None` is an object that is as good as not there.
+    pub(crate) async fn follow<K: Shape, T, M>(
+        &self,
+        selection: &Selection,
+        trim: impl Fn(K) -> Option<T>,
+        to: &mpsc::Sender<M>,
+        tell: impl Fn(Change<T>) -> M,
+    ) {
+        let resource = Permission::of::<K>();
+        let api: Api<DeserializeGuard<K>> = match &selection.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        let mut events = pin!(watcher(api, self.config(selection)));
+        let mut backoff = Backoff::new(self.rhythm.longest_wait);
+        let mut known = Known::default();
+        while let Some(event) = events.next().await {
+            let event = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    let wait = self.complaints.watch_failed(&resource, &error);
+                    tokio::time::sleep(backoff.next(wait)).await;
+                    continue;
+                }
+            };
+            if !matches!(event, Event::Init) {
+                backoff.reset();
+                self.complaints.seen(&resource);
+            }
+            for change in known.changes(event, &trim, &resource) {
+                if to.send(tell(change)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn config(&self, selection: &Selection) -> watcher::Config {
+        let eighth = self.rhythm.watch / 8;
+        let watch = self.rhythm.watch - eighth + (eighth * 2).mul_f64(chance());
+        let seconds = u32::try_from(watch.as_secs()).unwrap_or(u32::MAX).max(1);
+        let mut config = watcher::Config::default()
+            .page_size(self.rhythm.page)
+            .timeout(seconds);
+        config.label_selector.clone_from(&selection.labels);
+        config.field_selector.clone_from(&selection.fields);
+        config
+    }
+}
+
+/// Keys that have been told.
+#[derive(Default)]
+struct Known {
+    keys: HashSet<Key>,
+    /// Those of the list that is being read.
+    listed: HashSet<Key>,
+}
+
+impl Known {
+    /// What `event` means for who was told of everything before.
+    fn changes<K: Shape, T>(
+        &mut self,
+        event: Event<DeserializeGuard<K>>,
+        trim: impl Fn(K) -> Option<T>,
+        resource: &Permission,
+    ) -> Vec<Change<T>> {
+        match event {
+            Event::Init => {
+                self.listed.clear();
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                let key = Key::of(object.meta());
+                let Some(object) = read(object, resource) else {
+                    // What was known of it stays.
+                    if self.keys.contains(&key) {
+                        self.listed.insert(key);
+                    }
+                    return Vec::new();
+                };
+                let Some(trimmed) = trim(object) else {
+                    return Vec::new();
+                };
+                self.keys.insert(key.clone());
+                self.listed.insert(key);
+                vec![Change::Is(trimmed)]
+            }
+            Event::InitDone => {
+                let listed = std::mem::take(&mut self.listed);
+                let before = std::mem::replace(&mut self.keys, listed);
+                let gone = before.into_iter().filter(|key| !self.keys.contains(key));
+                gone.map(Change::Gone).chain([Change::Complete]).collect()
+            }
+            Event::Apply(object) => {
+                let key = Key::of(object.meta());
+                let Some(object) = read(object, resource) else {
+                    return Vec::new();
+                };
+                match trim(object) {
+                    Some(trimmed) => {
+                        self.keys.insert(key);
+                        vec![Change::Is(trimmed)]
+                    }
+                    None => self.gone(&key),
+                }
+            }
+            Event::Delete(object) => self.gone(&Key::of(object.meta())),
+        }
+    }
+
+    fn gone<T>(&mut self, key: &Key) -> Vec<Change<T>> {
+        let known = self.keys.take(key);
+        known.map(Change::Gone).into_iter().collect()
+    }
+}
+
+fn read<K: Shape>(object: DeserializeGuard<K>, resource: &Permission) -> Option<K> {
+    match object.0 {
+        Ok(object) => Some(object),
+        Err(invalid) => {
+            let key = Key::of(&invalid.metadata);
+            tracing::warn!(%resource, object = %key, "it cannot be read, and is left as it was: {}", invalid.error);
+            None
+        }
+    }
+}
