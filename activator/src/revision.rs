@@ -136,6 +136,10 @@ impl Entry {
     pub(crate) fn see(&self, revision: &Arc<Revision>, before: Option<&Revision>) {
         let mut seen = self.lock_seen();
         seen.revision = Some(Arc::clone(revision));
+        // Who stands nowhere by the cluster's word may have been told by `stand_at`.
+        if revision.position.is_some() {
+            seen.position = revision.position;
+        }
         let places = self.open_to(revision, seen.position);
         drop(seen);
         let starts = revision.ready().filter_map(|pod| {

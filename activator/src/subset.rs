@@ -6,14 +6,7 @@
 //!
 //! Source: spec/activator.md §3.7.
 
-/// Where an activator stands among those that serve a revision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// Its own number, from 0.
-    pub index: usize,
-    /// How many there are.
-    pub activators: usize,
-}
+pub use penstock_cluster::Position;
 
 /// Of `pods`, ordered by address as text, the ones that are served from `position`; all of them
 /// if that is not known, or wrong.

@@ -271,6 +271,7 @@ impl Running {
             wanted: self.wanted,
             pods: pods.into(),
             unplaced: 0,
+            position: None,
             readiness: Readiness::Trusted,
             queue_proxy: true,
             standing: None,

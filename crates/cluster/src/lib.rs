@@ -21,7 +21,7 @@ use tokio::sync::watch;
 pub use lease::{Holder, Leases};
 pub use penstock_types::Reachability;
 pub use route::{Route, Routes, Split, Target};
-pub use snapshot::{Phase, Pod, Readiness, Revision, Snapshot};
+pub use snapshot::{Phase, Pod, Position, Readiness, Revision, Snapshot};
 pub use standing::{Change, Standing, Way, Wish};
 
 /// A boxed future, as a trait object has to return it.

@@ -44,6 +44,9 @@ pub struct Revision {
     pub pods: Arc<[Pod]>,
     /// Pods that have no address yet.
     pub unplaced: u32,
+    /// Where this activator stands among those that serve the revision; `None` while that is not
+    /// known: it then serves all pods.
+    pub position: Option<Position>,
     /// How it is found out which of its pods take requests.
     pub readiness: Readiness,
     /// Whether a queue-proxy stands before each container, and keeps its limit. Without one the
@@ -60,6 +63,15 @@ impl Revision {
     pub fn ready(&self) -> impl Iterator<Item = &Pod> {
         self.pods.iter().filter(|pod| pod.phase == Phase::Ready)
     }
+}
+
+/// Where an activator stands among those that serve a revision (spec/activator.md §3.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Its own number, from 0.
+    pub index: usize,
+    /// How many there are.
+    pub activators: usize,
 }
 
 /// How it is found out which pods take requests.

@@ -31,6 +31,7 @@ pub fn revision(name: &str) -> RevisionBuilder {
         wanted: 0,
         pods: Arc::default(),
         unplaced: 0,
+        position: None,
         readiness: Readiness::Trusted,
         queue_proxy: true,
         standing: None,

@@ -57,6 +57,7 @@ fn with_pod(id: &RevisionId, phase: Phase) -> Snapshot {
         wanted: 1,
         pods: [pod].into(),
         unplaced: 0,
+        position: None,
         readiness: Readiness::Trusted,
         queue_proxy: true,
         standing: None,

@@ -43,6 +43,7 @@ fn the_page_shows_who_is_where_and_why() {
         wanted: 2,
         pods: [pod].into(),
         unplaced: 0,
+        position: None,
         readiness: Readiness::Trusted,
         queue_proxy: true,
         standing: None,
