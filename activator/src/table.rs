@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use penstock_cluster::Snapshot;
+use penstock_cluster::{Phase, Snapshot};
 use penstock_relay::forward::Relay;
 use penstock_types::RevisionId;
 use tokio::sync::watch;
@@ -162,10 +162,10 @@ impl Table {
                 self.has_left(Left::Revision(id.clone()));
             }
         }
-        let left = pods_left(&before.snapshot, &snapshot);
-        for addr in &left {
+        for addr in addresses(&before.snapshot).difference(&addresses(&snapshot)) {
             self.has_left(Left::Pod(*addr));
         }
+        let let_go = let_go(&before.snapshot, &snapshot);
         let known = Known {
             snapshot,
             revisions,
@@ -174,9 +174,10 @@ impl Table {
         for (entry, revision, old) in changed {
             entry.see(&revision, old.as_deref());
         }
-        if !left.is_empty() {
+        // After the gates are shut: who goes in from now on opens a connection, if it can.
+        if !let_go.is_empty() {
             for relay in relays {
-                relay.retain(|addr| !left.contains(&addr));
+                relay.let_go(&let_go);
             }
         }
     }
@@ -197,12 +198,18 @@ impl Table {
     }
 }
 
-/// Addresses of pods that were there and are not any more.
-fn pods_left(before: &Snapshot, now: &Snapshot) -> HashSet<SocketAddr> {
-    addresses(before)
-        .difference(&addresses(now))
-        .copied()
-        .collect()
+/// Addresses of pods that get nothing any more. A pod that drains waits for us to close.
+fn let_go(before: &Snapshot, now: &Snapshot) -> HashSet<SocketAddr> {
+    let stay: HashSet<SocketAddr> = used(now).collect();
+    used(before).filter(|addr| !stay.contains(addr)).collect()
+}
+
+/// Addresses of pods that get requests now or later.
+fn used(snapshot: &Snapshot) -> impl Iterator<Item = SocketAddr> {
+    let revisions = snapshot.revisions.values();
+    let pods = revisions.flat_map(|revision| revision.pods.iter());
+    pods.filter(|pod| pod.phase != Phase::Draining)
+        .map(|pod| pod.addr)
 }
 
 fn addresses(snapshot: &Snapshot) -> HashSet<SocketAddr> {

@@ -2,7 +2,7 @@
 
 use penstock_activator::Position;
 use penstock_testkit::client::Client;
-use penstock_testkit::cluster::{pod, starting_pod};
+use penstock_testkit::cluster::{draining_pod, pod, starting_pod};
 use penstock_testkit::workload::Workload;
 
 use crate::stage::{HOST, Stage, get, hello, hello_id, within};
@@ -106,6 +106,30 @@ async fn a_pod_that_leaves_keeps_no_idle_connection_of_ours() {
     let id = hello_id();
     stage.cluster.set_pods(&id, []);
     stage.until_pods(&[]).await;
+    stage.cluster.set_pods(&id, [pod(one.addr())]);
+    stage.until_pods(&[one.addr()]).await;
+    assert_eq!(stage.get("/").await.status, 200);
+    assert_eq!(one.connections(), 2);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_in_use_when_its_pod_leaves_is_not_kept() {
+    let one = Workload::start().await;
+    let stage = Stage::new([hello().pod(one.addr()).build()]);
+    let id = hello_id();
+    for leaves in [false, true] {
+        let running = stage.getting("/hold");
+        within(one.until_inside(1)).await;
+        if leaves {
+            stage.cluster.set_pods(&id, [draining_pod(one.addr())]);
+            stage.until_pods(&[]).await;
+        }
+        one.release(1);
+        assert_eq!(within(running).await.unwrap().status, 200);
+        stage.until_idle().await;
+    }
+    assert_eq!(one.connections(), 1);
     stage.cluster.set_pods(&id, [pod(one.addr())]);
     stage.until_pods(&[one.addr()]).await;
     assert_eq!(stage.get("/").await.status, 200);

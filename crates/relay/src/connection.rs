@@ -8,13 +8,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::caller::{Caller, Peer};
 use crate::h1::{self, stock};
@@ -23,6 +24,11 @@ use crate::nearby::Wire;
 use crate::patience::{HEAD_LIMIT, Patience};
 use crate::serve::Answer;
 use crate::tls;
+
+/// How long a connection without a request stays open once the server takes no new ones, unless
+/// the caller closes it first. The caller has not been told, and a request that it sends just then
+/// would meet a closed socket; nobody could say whether it was served.
+pub(crate) const FAREWELL: Duration = Duration::from_millis(250);
 
 pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -79,12 +85,23 @@ pub(crate) async fn shake_hands(
 
 /// Reads just enough to tell the protocols apart. `None`: the connection ended before, or has to.
 async fn first_bytes(wire: &mut Wire, open: &Open) -> Option<(BytesMut, bool)> {
+    let is_pipe = wire.socket().is_none();
     let mut reading = pin!(timeout(HEAD_LIMIT, read_first(wire)));
+    let mut farewell = None;
     let mut first = None;
     drive(open, |cx, closing| {
         // What has come already is still served.
         let read = reading.as_mut().poll(cx).map(|read| first = Some(read));
-        if closing { Poll::Ready(()) } else { read }
+        if read.is_ready() || closing && is_pipe {
+            return Poll::Ready(());
+        }
+        if closing {
+            farewell = Some(Box::pin(sleep_until(open.farewell())));
+        }
+        match &mut farewell {
+            Some(farewell) => farewell.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
     })
     .await;
     first?.ok()?.ok()
@@ -132,6 +149,7 @@ const END_CUT: u8 = 2;
 #[derive(Default)]
 pub(crate) struct Open {
     state: AtomicU8,
+    closed: OnceLock<Instant>,
     wakers: Mutex<(u64, HashMap<u64, Waker>)>,
 }
 
@@ -149,8 +167,14 @@ impl Open {
         self.state.load(Ordering::Acquire) != 0
     }
 
+    /// Once it [is closing](Self::is_closing): when a connection ends on which nothing comes.
+    pub(crate) fn farewell(&self) -> Instant {
+        *self.closed.get_or_init(Instant::now) + FAREWELL
+    }
+
     /// No request after those under way.
     pub(crate) fn close(&self) {
+        self.closed.get_or_init(Instant::now);
         self.end(END_CLOSE);
     }
 
@@ -179,5 +203,102 @@ impl Drop for Entered<'_> {
         if let Ok(wakers) = &mut wakers {
             wakers.1.remove(&self.key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    use http::{Request, Response};
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    use crate::body::Body;
+    use crate::incoming::Incoming;
+
+    struct Fine;
+
+    impl Answer for Fine {
+        type Guard = ();
+
+        async fn answer(
+            self: Arc<Self>,
+            _: Request<Incoming>,
+            _: Arc<Caller>,
+        ) -> Response<Body<()>> {
+            Response::new(Body::text("fine"))
+        }
+    }
+
+    const REQUEST: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
+
+    /// A caller, and its connection, which is served once this is polled.
+    async fn connect(open: &Open) -> (TcpStream, impl Future<Output = ()>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let caller = TcpStream::connect(listener.local_addr().unwrap());
+        let (caller, accepted) = tokio::join!(caller, listener.accept());
+        let (stream, addr) = accepted.unwrap();
+        let served = async move {
+            let answer = Arc::new(Fine);
+            serve_connection(Wire::Socket(stream), addr, &answer, open).await;
+        };
+        (caller.unwrap(), served)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_on_its_way_when_the_server_began_to_close_is_served_and_told_the_end() {
+        for before in [0, 1] {
+            let open = Open::default();
+            let (mut caller, served) = connect(&open).await;
+            let asks = async {
+                for _ in 0..before {
+                    caller.write_all(REQUEST).await.unwrap();
+                    let mut answer = [0; 1024];
+                    let read = caller.read(&mut answer).await.unwrap();
+                    assert!(answer[..read].ends_with(b"fine"));
+                }
+                open.close();
+                // The connection has heard it, and waits.
+                tokio::task::yield_now().await;
+                caller.write_all(REQUEST).await.unwrap();
+                let mut answer = String::new();
+                caller.read_to_string(&mut answer).await.unwrap();
+                answer.to_lowercase()
+            };
+            let ((), answer) = tokio::join!(served, asks);
+            assert!(answer.starts_with("http/1.1 200 "), "{answer}");
+            assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_nothing_comes_is_closed_a_moment_after_the_server_is() {
+        for before in [&b""[..], REQUEST] {
+            let open = Open::default();
+            let (mut caller, served) = connect(&open).await;
+            let start = Instant::now();
+            open.close();
+            caller.write_all(before).await.unwrap();
+            served.await;
+            let due = match before {
+                b"" => FAREWELL,
+                // Its answer has said so.
+                _ => Duration::ZERO,
+            };
+            assert!(start.elapsed() >= due && start.elapsed() < 2 * FAREWELL);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_has_left_keeps_no_server_from_closing() {
+        let open = Open::default();
+        let (caller, served) = connect(&open).await;
+        let start = Instant::now();
+        drop(caller);
+        open.close();
+        served.await;
+        assert!(start.elapsed() <= FAREWELL);
     }
 }

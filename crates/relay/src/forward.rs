@@ -4,6 +4,7 @@
 //! Over HTTP/2 an upstream says of requests that it has not processed them (RFC 9113 §8.7): those
 //! are sent again, whatever they are, as far as their bodies are still there.
 
+use std::collections::HashSet;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -125,9 +126,9 @@ impl Relay {
             .collect()
     }
 
-    /// Closes idle connections to upstreams for which `stays` is false.
-    pub fn retain(&self, stays: impl Fn(SocketAddr) -> bool) {
-        self.pool.retain(stays);
+    /// Closes all connections to these upstreams that are idle, and the others once they are.
+    pub fn let_go(&self, upstreams: &HashSet<SocketAddr>) {
+        self.pool.let_go(upstreams);
     }
 
     /// Sends `outgoing` to `addr` with `Host: host`; HTTP/2 if it came by HTTP/2. Answers

@@ -91,6 +91,7 @@ pub(crate) struct Link {
     /// Another request may follow.
     keep: bool,
     pub(crate) used: bool,
+    pub(crate) opened: Instant,
     pub(crate) idle_since: Instant,
 }
 
@@ -119,6 +120,7 @@ impl std::fmt::Debug for Link {
 impl Link {
     /// Takes a new connection. Boxed, because it is handed from the pool to an answer and back.
     pub(crate) fn over(wire: Wire, addr: SocketAddr) -> Box<Self> {
+        let now = Instant::now();
         Box::new(Self {
             addr,
             wire,
@@ -135,7 +137,8 @@ impl Link {
             heard: false,
             keep: true,
             used: false,
-            idle_since: Instant::now(),
+            opened: now,
+            idle_since: now,
         })
     }
 

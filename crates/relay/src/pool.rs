@@ -1,7 +1,7 @@
 //! Idle connections to upstreams. Each worker has a pool of its own, so its lock is never
 //! contended: only the thread that made a connection uses it again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub(crate) struct Pool {
 struct Idle {
     links: HashMap<SocketAddr, Vec<Box<Link>>>,
     count: usize,
+    /// Upstreams that were let go of lately, and when.
+    gone: HashMap<SocketAddr, Instant>,
     swept: Option<Instant>,
 }
 
@@ -94,7 +96,8 @@ impl Pool {
         link.idle_since = now;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.sweep(now);
-        if idle.count >= self.keep.total {
+        let is_gone = |gone: &Instant| link.opened <= *gone;
+        if idle.count >= self.keep.total || idle.gone.get(&link.addr).is_some_and(is_gone) {
             return;
         }
         let links = idle.links.entry(link.addr).or_default();
@@ -104,12 +107,15 @@ impl Pool {
         }
     }
 
-    /// Closes all idle connections to upstreams for which `stays` is false.
-    pub(crate) fn retain(&self, stays: impl Fn(SocketAddr) -> bool) {
+    /// Closes all connections to these upstreams that are idle, and the others once they are.
+    pub(crate) fn let_go(&self, upstreams: &HashSet<SocketAddr>) {
+        let now = Instant::now();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.links.retain(|addr, _| stays(*addr));
+        idle.sweep(now);
+        idle.links.retain(|addr, _| !upstreams.contains(addr));
         idle.count = idle.links.values().map(Vec::len).sum();
-        self.shared.retain(stays);
+        idle.gone.extend(upstreams.iter().map(|addr| (*addr, now)));
+        self.shared.retain(|addr| !upstreams.contains(&addr));
     }
 
     /// An HTTP/2 connection with a stream to spare, opened if there is none.
@@ -130,6 +136,9 @@ impl Idle {
             links.retain(|link| now.duration_since(link.idle_since) <= IDLE_LIMIT);
         }
         self.links.retain(|_, links| !links.is_empty());
+        // What is in use for longer than that idles for as long as any other.
+        self.gone
+            .retain(|_, gone| now.duration_since(*gone) <= IDLE_LIMIT);
         self.count = self.links.values().map(Vec::len).sum();
     }
 }

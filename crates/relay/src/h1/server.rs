@@ -89,8 +89,10 @@ async fn next_head(intake: &Shared, open: &Open) -> Option<Result<RequestHead, B
             return Poll::Ready(head);
         }
         let over = if intake.is_idle() {
-            // What has come already is still served.
-            open.is_closing()
+            // What has come already is still served, and what may be on its way. In a pipe nothing
+            // is: who writes to it looks first whether it is open, on the thread that closes it.
+            let is_pipe = intake.wire.socket().is_none();
+            open.is_closing() && (is_pipe || patience::is_over(open.farewell()))
         } else {
             let since = *since.get_or_insert_with(Instant::now);
             patience::is_over(since + HEAD_LIMIT)

@@ -141,6 +141,14 @@ pub fn starting_pod(addr: SocketAddr) -> Pod {
     }
 }
 
+/// A pod at `addr` that finishes what it has.
+pub fn draining_pod(addr: SocketAddr) -> Pod {
+    Pod {
+        phase: Phase::Draining,
+        ..pod(addr)
+    }
+}
+
 /// A route of the default tag with everything going to one revision.
 pub fn route_to(revision: &RevisionId) -> Arc<Route> {
     let all = Target {

@@ -4,7 +4,7 @@ mod build;
 pub mod contract;
 mod scripted;
 
-pub use build::{RevisionBuilder, pod, revision, route_to, starting_pod};
+pub use build::{RevisionBuilder, draining_pod, pod, revision, route_to, starting_pod};
 pub use contract::{Subject, contract};
 pub use scripted::ScriptedCluster;
 
