@@ -10,20 +10,14 @@
 //!
 //! Source: design.md, decision 3; spec/activator.md §4.2 for the probe.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::header::USER_AGENT;
-use http::{HeaderValue, Request, StatusCode, Version};
 use penstock_gate::Gate;
-use penstock_relay::forward::{Outgoing, Relay};
-use penstock_relay::request_body::RequestBody;
-use penstock_relay::serve::Caller;
-use penstock_types::header;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
+use crate::discovery::Scout;
 use crate::request::Shared;
 use crate::revision::Place;
 
@@ -31,8 +25,6 @@ use crate::revision::Place;
 const FIRST: Duration = Duration::from_millis(5);
 /// The longest pause between two probes; each is twice the one before.
 const MOST: Duration = Duration::from_millis(250);
-/// Limit of one probe (spec/activator.md §4.2).
-const LIMIT: Duration = Duration::from_millis(300);
 /// A pod whose probes fail for so long, and which the cluster still holds for ready, gets a
 /// request again.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -107,60 +99,39 @@ pub(crate) fn hold_against(
     }
     if doubt.begin_watch() {
         let (gate, place) = (Arc::clone(gate), place.clone());
-        let probes = shared.probes.clone();
-        shared.beside(async move { watch(&probes, &gate, &place).await });
+        let scout = shared.scout.clone();
+        shared.beside(async move { watch(&scout, &gate, &place).await });
     }
 }
 
 /// Probes a pod that is doubted, and brings it back. Of all requests that it has failed one does.
-async fn watch(probes: &Relay, gate: &Gate<Place>, place: &Place) {
+async fn watch(scout: &Scout, gate: &Gate<Place>, place: &Place) {
     let doubt = place.doubt();
     if !gate.is_aside(place) {
-        if answers(probes, place.addr()).await {
+        if scout.answers(place.addr(), place.host()).await {
             doubt.end_watch();
             return;
         }
         gate.set_aside(place);
     }
-    until_well(probes, gate, place).await;
+    until_well(scout, gate, place).await;
     // In this order: whoever sets it aside from now on finds nobody who watches it.
     doubt.end_watch();
     gate.bring_back(place);
 }
 
 /// Returns once the pod answers a probe, is not aside any more, or has been so for too long.
-async fn until_well(probes: &Relay, gate: &Gate<Place>, place: &Place) {
+async fn until_well(scout: &Scout, gate: &Gate<Place>, place: &Place) {
     let doubt = place.doubt();
     let mut pause = doubt.strike();
     let last = Instant::now() + LONGEST;
     while gate.is_aside(place) && Instant::now() < last {
         sleep(pause).await;
-        if answers(probes, place.addr()).await {
+        if scout.answers(place.addr(), place.host()).await {
             doubt.clear();
             return;
         }
         pause = (pause * 2).min(MOST);
-    }
-}
-
-/// Whether there is somebody who answers. It need not be a queue-proxy, nor know the probe: the
-/// cluster holds the pod for ready, so the question is only whether it is still there.
-async fn answers(probes: &Relay, addr: SocketAddr) -> bool {
-    // HTTP/1.0, so that no interim answer is owed to anybody.
-    let probe = Request::get("/healthz")
-        .version(Version::HTTP_10)
-        .header(USER_AGENT, header::ACTIVATOR_PROBE_AGENT)
-        .header(header::NETWORK_PROBE, header::PROBE_QUEUE)
-        .body(());
-    let (Ok(probe), Ok(host)) = (probe, HeaderValue::try_from(addr.to_string())) else {
-        return false;
-    };
-    let us = Arc::new(Caller::new(([127, 0, 0, 1], 0).into()));
-    let outgoing = Outgoing::prepare(probe.into_parts().0, &us);
-    let asked = probes.forward(addr, &host, &outgoing, RequestBody::empty(), &us);
-    match timeout(LIMIT, asked).await {
-        Ok(Ok(answer)) => answer.status() < StatusCode::INTERNAL_SERVER_ERROR,
-        Ok(Err(_)) | Err(_) => false,
     }
 }
 

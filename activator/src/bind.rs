@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::budget::Budget;
 use crate::demand::Reporter;
+use crate::discovery::{Discovery, Scout};
 use crate::metrics::Metrics;
 use crate::request::{App, Shared};
 use crate::route::Rules;
@@ -34,9 +35,6 @@ const KEEP: Keep = Keep {
     total: 1000,
     each: 100,
 };
-
-/// Probes of a pod open a connection each: an old one says nothing of the pod.
-const NONE_KEPT: Keep = Keep { total: 0, each: 0 };
 
 /// How an activator behaves.
 #[derive(Clone, Debug)]
@@ -67,6 +65,8 @@ pub struct Options {
     /// it was sent, goes to another pod if there is one: this one was about to end. What a pod
     /// had worked at for longer is answered with 502, and so is everything with zero here.
     pub repeat_within: Duration,
+    /// How pods are asked whether they take requests, where the cluster wants that.
+    pub discovery: Discovery,
 }
 
 /// The status for callers for whom there is no room to wait.
@@ -94,6 +94,7 @@ impl Default for Options {
             cluster_domain: "cluster.local".to_owned(),
             seed: 0x9e37_79b9_7f4a_7c15,
             repeat_within: Duration::from_millis(100),
+            discovery: Discovery::default(),
         }
     }
 }
@@ -140,12 +141,14 @@ impl Activator {
     ) -> io::Result<Running> {
         let stop = Stop::default();
         let beside = TaskTracker::new();
+        let scout = Scout::new(options.discovery, beside.clone(), stop.cut.clone());
         let shared = Arc::new(Shared {
             table: Table::new(
                 options.waiting,
                 options.first_window,
                 options.seed,
                 metrics.clone(),
+                scout.clone(),
             ),
             rules: Rules {
                 cluster_domain: options.cluster_domain,
@@ -154,7 +157,7 @@ impl Activator {
             reporter: Reporter::new(demand),
             metrics,
             failures: Seldom::default(),
-            probes: Relay::new(NONE_KEPT),
+            scout,
             budget: Budget::new(options.waiting_bytes),
             overflow: options.overflow,
             limit_header: options.limit_header,

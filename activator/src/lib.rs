@@ -8,6 +8,7 @@
 //! - `probe.rs`: probes of kubelet, network and autoscaler, answered before anything else
 //! - `table.rs`: the revisions of the latest snapshot, each with its gate
 //! - `revision.rs`: what is kept for one revision: gate, pods, demand
+//! - `discovery/`: which pods take requests, found out by asking them
 //! - `aside.rs`: pods that refused a request or cut one off, until they answer a probe
 //! - `own_limit.rs`: the time that a caller gives its own request
 //! - `budget.rs`: the memory that waiting requests may hold, shared fairly
@@ -29,6 +30,7 @@ mod bind;
 mod budget;
 mod cold_start;
 mod demand;
+mod discovery;
 mod metrics;
 mod own_limit;
 mod pace;
@@ -43,5 +45,6 @@ mod subset;
 mod table;
 
 pub use bind::{Activator, Handle, Options, Overflow, RevisionLoad, Running};
+pub use discovery::{Discovery, Mesh};
 pub use metrics::Metrics;
 pub use subset::Position;

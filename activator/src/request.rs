@@ -39,6 +39,7 @@ use crate::aside::{self, Fault};
 use crate::bind::Overflow;
 use crate::budget::{self, Budget};
 use crate::demand::{Open, Reporter, Tracker};
+use crate::discovery::Scout;
 use crate::metrics::{Counted, Measured, Metrics};
 use crate::own_limit::{grpc_type, own_limit};
 use crate::probe;
@@ -61,8 +62,8 @@ pub(crate) struct Shared {
     pub(crate) rules: Rules,
     pub(crate) reporter: Reporter,
     pub(crate) metrics: Metrics,
-    /// Asks pods that are doubted.
-    pub(crate) probes: Relay,
+    /// Asks pods whether they take requests.
+    pub(crate) scout: Scout,
     /// What those hold who wait.
     pub(crate) budget: Arc<Budget>,
     pub(crate) overflow: Overflow,
@@ -207,6 +208,11 @@ impl App {
             None => Turn::Later(budget::held_by(&head, &body)),
         };
         let mut outgoing = prepare(head, measured.host(), caller);
+        if shared.scout.how().passthrough {
+            let passes = HeaderValue::from_static(header::PASSTHROUGH);
+            let headers = &mut outgoing.head().headers;
+            headers.append(header::PASSTHROUGH_LB, passes);
+        }
         if is_gateway {
             // As an ingress does; behind one, it goes on as it came (§7).
             match revision.protocol {

@@ -2,20 +2,24 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use http::HeaderValue;
-use penstock_cluster::{Phase, Pod, Revision};
+use penstock_cluster::{Phase, Pod, Readiness, Revision};
 use penstock_gate::{Gate, Limits};
 use penstock_types::{Protocol, RevisionId, Slots, Timeouts};
 
 use crate::aside::Doubt;
 use crate::budget::Share;
 use crate::demand::Tracker;
+use crate::discovery::{Backends, Discovery, Heard, Listed, Scout, Stir, Target, Used};
 use crate::metrics::RevisionGauges;
 use crate::pace::Pace;
-use crate::subset::{Position, subset};
+use crate::subset::{Position, share, subset};
+
+/// What the address that stands for all pods is called where pods have their names.
+const SERVICE: &str = "service";
 
 /// A pod that may take requests. Two are the same if name and address are.
 #[derive(Clone, Debug)]
@@ -29,6 +33,8 @@ struct PodEntry {
     asked: Instant,
     started: Option<Instant>,
     ready: Option<Instant>,
+    /// When it has passed a probe of ours, where it has to.
+    passed: OnceLock<Instant>,
     /// Whether it has answered a request.
     served: AtomicBool,
     doubt: Doubt,
@@ -41,18 +47,31 @@ impl PartialEq for Place {
 }
 
 impl Place {
-    fn new(pod: &Pod) -> Self {
-        let host = HeaderValue::try_from(pod.addr.to_string());
+    fn new(pod: &Pod, host: HeaderValue) -> Self {
         Self(Arc::new(PodEntry {
             name: Arc::clone(&pod.name),
             addr: pod.addr,
-            host: host.unwrap_or(HeaderValue::from_static("pod")),
+            host,
             asked: pod.asked,
             started: pod.started,
             ready: pod.ready,
+            passed: OnceLock::new(),
             served: AtomicBool::new(false),
             doubt: Doubt::default(),
         }))
+    }
+
+    /// The address that stands for all pods of a revision.
+    fn service(addr: SocketAddr, host: HeaderValue, now: Instant) -> Self {
+        let pod = Pod {
+            name: SERVICE.into(),
+            addr,
+            phase: Phase::Ready,
+            asked: now,
+            started: None,
+            ready: None,
+        };
+        Self::new(&pod, host)
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -80,10 +99,11 @@ impl Place {
         self.came_up_since(since)
     }
 
-    /// When it was asked for, started and ready, if it became ready at `since` or later.
+    /// When it was asked for, started and ready (by its answer to us, if it was asked), if it became ready at `since` or later.
     pub(crate) fn came_up_since(&self, since: Instant) -> Option<[Instant; 3]> {
         let entry = &*self.0;
-        let (started, ready) = (entry.started?, entry.ready?);
+        let started = entry.started?;
+        let ready = entry.passed.get().copied().or(entry.ready)?;
         (ready >= since).then_some([entry.asked, started, ready])
     }
 
@@ -99,6 +119,7 @@ pub(crate) struct Entry {
     pub(crate) id: RevisionId,
     pub(crate) service: Arc<str>,
     pub(crate) configuration: Arc<str>,
+    slots: Slots,
     pub(crate) timeouts: Timeouts,
     pub(crate) protocol: Protocol,
     pub(crate) gate: Arc<Gate<Place>>,
@@ -106,7 +127,20 @@ pub(crate) struct Entry {
     pub(crate) held: Share,
     pub(crate) pace: Pace,
     pub(crate) gauges: RevisionGauges,
+    /// Wakes those who ask its pods.
+    pub(crate) stir: Stir,
+    /// The host by which its pods are asked for, if not by their addresses.
+    host: Option<HeaderValue>,
     seen: Mutex<Seen>,
+}
+
+/// What the places of a revision follow from.
+#[derive(Debug)]
+struct Seen {
+    backends: Backends<Place>,
+    position: Option<Position>,
+    /// Who takes requests now.
+    used: Used<Place>,
 }
 
 impl Entry {
@@ -115,11 +149,14 @@ impl Entry {
         waiting: usize,
         seed: u64,
         gauges: RevisionGauges,
+        how: &Discovery,
     ) -> Arc<Self> {
+        let named = || HeaderValue::try_from(penstock_cluster::private_host(&revision.id)).ok();
         Arc::new(Self {
             id: revision.id.clone(),
             service: Arc::clone(&revision.service),
             configuration: Arc::clone(&revision.configuration),
+            slots: revision.slots,
             timeouts: revision.timeouts,
             protocol: revision.protocol,
             gate: Gate::new(revision.slots, Limits { waiting }, seed),
@@ -127,21 +164,40 @@ impl Entry {
             held: Share::default(),
             pace: Pace::default(),
             gauges,
-            seen: Mutex::default(),
+            stir: Stir::default(),
+            host: how.passthrough.then(named).flatten(),
+            seen: Mutex::new(Seen {
+                backends: Backends::new(how.mesh, how.passthrough),
+                position: None,
+                used: Used::default(),
+            }),
         })
     }
 
-    /// Opens the gate to the pods that are ready now. One that had been set aside and now comes as
-    /// a newly ready pod is used again.
-    pub(crate) fn see(&self, revision: &Arc<Revision>, before: Option<&Revision>) {
+    /// Opens the gate to the pods that take requests now, and has `scout` ask the others. One that
+    /// had been set aside and now comes as a newly ready pod is used again.
+    pub(crate) fn see(self: &Arc<Self>, revision: &Revision, scout: &Scout) {
+        let pods = revision.pods.iter();
+        let listed = pods.filter(|pod| pod.phase != Phase::Draining);
+        let listed = listed.map(|pod| Listed {
+            addr: pod.addr,
+            ready: pod.phase == Phase::Ready,
+            pod: Place::new(pod, self.host_of(pod.addr)),
+        });
+        let listed = listed.collect();
         let mut seen = self.lock_seen();
-        seen.revision = Some(Arc::clone(revision));
+        let is_new = seen.backends.list(listed, revision.readiness);
         // Who stands nowhere by the cluster's word may have been told by `stand_at`.
         if revision.position.is_some() {
             seen.position = revision.position;
         }
-        let places = self.open_to(revision, seen.position);
+        self.open(&mut seen);
+        let targets = seen.backends.pursue();
         drop(seen);
+        if is_new {
+            self.stir.event();
+        }
+        scout.pursue(self, targets);
         let starts = revision.ready().filter_map(|pod| {
             let ready = pod.ready?;
             Some((ready, ready.saturating_duration_since(pod.asked)))
@@ -152,18 +208,46 @@ impl Entry {
             starts.max().map(|(_, start)| start),
             starting.map(|pod| pod.asked).min(),
         );
-        for place in places {
-            let known = before.is_some_and(|before| {
-                let at = before
-                    .pods
-                    .binary_search_by_key(&place.addr(), |old| old.addr);
-                let old = at.ok().and_then(|at| before.pods.get(at));
-                old.is_some_and(|old| old.phase == Phase::Ready && old.ready == place.0.ready)
-            });
-            if !known {
-                self.gate.bring_back(&place);
-            }
+    }
+
+    /// The cluster has it no more. Those go who wait for it, and nobody is asked.
+    pub(crate) fn leave(&self) {
+        self.gate.close();
+        self.lock_seen()
+            .backends
+            .list(Vec::new(), Readiness::Trusted);
+        self.stir.event();
+    }
+
+    /// Takes the answer of somebody who was asked. Whether to go on asking.
+    pub(crate) fn heard(self: &Arc<Self>, target: Target, heard: Heard, scout: &Scout) -> bool {
+        let mut seen = self.lock_seen();
+        if heard == Heard::Passed
+            && let Some(place) = seen.backends.pod(target)
+        {
+            // The first time counts.
+            let _ = place.0.passed.set(Instant::now());
         }
+        let goes_on = seen.backends.heard(target, heard);
+        if seen.backends.used() != seen.used {
+            self.open(&mut seen);
+        }
+        let targets = seen.backends.pursue();
+        drop(seen);
+        scout.pursue(self, targets);
+        goes_on
+    }
+
+    /// Whether requests go to the address that stands for all pods.
+    pub(crate) fn is_by_service(&self) -> bool {
+        self.lock_seen().backends.is_by_service()
+    }
+
+    /// The Host header for a pod at `addr`.
+    pub(crate) fn host_of(&self, addr: SocketAddr) -> HeaderValue {
+        let own = || HeaderValue::try_from(addr.to_string());
+        let host = self.host.clone().map_or_else(own, Ok);
+        host.unwrap_or(HeaderValue::from_static("pod"))
     }
 
     /// From now on only the pods are served that fall to `position`.
@@ -171,32 +255,54 @@ impl Entry {
         let mut seen = self.lock_seen();
         if seen.position != position {
             seen.position = position;
-            if let Some(revision) = &seen.revision {
-                self.open_to(revision, position);
-            }
+            self.open(&mut seen);
         }
     }
 
-    /// In the order of their addresses, as text: so that all activators divide them alike.
-    fn open_to(&self, revision: &Revision, position: Option<Position>) -> Vec<Place> {
-        let mut places: Vec<Place> = revision.ready().map(Place::new).collect();
-        if revision.slots != Slots::Unlimited && position.is_some() {
-            places.sort_by_cached_key(|place| place.addr().to_string());
-            places = subset(&places, position);
-            places.sort_by_key(Place::addr);
+    /// Has the gate open to those who take requests.
+    fn open(&self, seen: &mut Seen) {
+        let now = seen.backends.used();
+        let before = std::mem::replace(&mut seen.used, now);
+        match &seen.used {
+            Used::Pods(pods) => {
+                self.gate
+                    .set_places_of(self.slots, &self.own(pods, seen.position));
+                let before = match &before {
+                    Used::Pods(before) => &before[..],
+                    Used::Service { .. } => &[],
+                };
+                for place in pods {
+                    let at = before.binary_search_by_key(&place.addr(), Place::addr);
+                    let old = at.ok().and_then(|at| before.get(at));
+                    if old.is_none_or(|old| old.0.ready != place.0.ready) {
+                        self.gate.bring_back(place);
+                    }
+                }
+            }
+            Used::Service { addr, ready } => match share(self.slots, *ready, seen.position) {
+                Some(slots) => {
+                    let place = Place::service(*addr, self.host_of(*addr), Instant::now());
+                    self.gate.set_places_of(slots, &[place]);
+                }
+                None => self.gate.set_places(&[]),
+            },
         }
-        self.gate.set_places(&places);
-        places
+    }
+
+    /// Of `pods` those that fall to `position`. All activators divide them alike: in the order of
+    /// their addresses as text.
+    fn own(&self, pods: &[Place], position: Option<Position>) -> Vec<Place> {
+        if self.slots == Slots::Unlimited || position.is_none() {
+            return pods.to_vec();
+        }
+        let mut pods = pods.to_vec();
+        pods.sort_by_cached_key(|place| place.addr().to_string());
+        let mut own = subset(&pods, position);
+        own.sort_by_key(Place::addr);
+        own
     }
 
     fn lock_seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What the places of a revision follow from.
-#[derive(Debug, Default)]
-struct Seen {
-    revision: Option<Arc<Revision>>,
-    position: Option<Position>,
 }

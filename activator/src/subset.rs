@@ -6,7 +6,10 @@
 //!
 //! Source: spec/activator.md §3.7.
 
+use std::num::NonZeroU32;
+
 pub use penstock_cluster::Position;
+use penstock_types::Slots;
 
 /// Of `pods`, ordered by address as text, the ones that are served from `position`; all of them
 /// if that is not known, or wrong.
@@ -32,10 +35,65 @@ pub(crate) fn subset<T: Clone>(pods: &[T], position: Option<Position>) -> Vec<T>
     own
 }
 
+/// Requests that may go from `position` to the address that stands for `ready` pods with `slots`
+/// each, since nobody knows which of them gets a request: this activator's share of all their
+/// slots, and at least one. `None` while no pod is ready.
+///
+/// Source: spec/activator.md §3.5.
+pub(crate) fn share(slots: Slots, ready: usize, position: Option<Position>) -> Option<Slots> {
+    if ready == 0 {
+        return None;
+    }
+    let Slots::Limited(each) = slots else {
+        return Some(Slots::Unlimited);
+    };
+    let all = (each.get() as usize).saturating_mul(ready);
+    let share = all / position.map_or(1, |at| at.activators.max(1));
+    let share = u32::try_from(share).unwrap_or(u32::MAX);
+    Some(Slots::Limited(
+        NonZeroU32::new(share).unwrap_or(NonZeroU32::MIN),
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn cases_49_to_51_the_share_of_all_slots() {
+        let ten = Slots::from_concurrency(10);
+        let among = |activators| {
+            Some(Position {
+                index: 0,
+                activators,
+            })
+        };
+        let limit = |count| Some(Slots::from_concurrency(count));
+        let table = [
+            // pods, slots each, activators, their share
+            (1, ten, None, limit(10)),
+            (10, ten, None, limit(100)),
+            (100, ten, None, limit(1000)),
+            (10, ten, among(1), limit(100)),
+            (10, ten, among(5), limit(20)),
+            (10, ten, among(200), limit(1)),
+            (0, ten, among(200), None),
+            (0, Slots::Unlimited, None, None),
+            (1, Slots::Unlimited, None, Some(Slots::Unlimited)),
+            (10, Slots::Unlimited, None, Some(Slots::Unlimited)),
+            (1, Slots::Unlimited, among(200), Some(Slots::Unlimited)),
+            (usize::MAX, ten, None, limit(u32::MAX)),
+            (10, ten, among(0), limit(100)),
+        ];
+        for (ready, slots, position, want) in table {
+            assert_eq!(
+                share(slots, ready, position),
+                want,
+                "{ready} pods, {slots:?}, {position:?}"
+            );
+        }
+    }
 
     fn of(pods: usize, activators: usize, index: usize) -> Vec<usize> {
         let pods: Vec<usize> = (0..pods).collect();

@@ -12,6 +12,7 @@ use penstock_types::RevisionId;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::discovery::Scout;
 use crate::metrics::Metrics;
 use crate::revision::Entry;
 
@@ -38,6 +39,7 @@ pub(crate) struct Table {
     window: Option<NonZeroUsize>,
     seed: u64,
     metrics: Metrics,
+    scout: Scout,
     /// Who has left, since when, in that order, and is still exported.
     left: Mutex<VecDeque<(Instant, Left)>>,
 }
@@ -56,6 +58,7 @@ impl Table {
         window: Option<NonZeroUsize>,
         seed: u64,
         metrics: Metrics,
+        scout: Scout,
     ) -> Self {
         Self {
             known: RwLock::default(),
@@ -63,6 +66,7 @@ impl Table {
             window,
             seed,
             metrics,
+            scout,
             left: Mutex::default(),
         }
     }
@@ -143,7 +147,8 @@ impl Table {
                 Some(entry) => Arc::clone(entry),
                 None => {
                     let gauges = self.metrics.of_revision(revision);
-                    let entry = Entry::new(revision, self.waiting, self.seed, gauges);
+                    let how = self.scout.how();
+                    let entry = Entry::new(revision, self.waiting, self.seed, gauges, how);
                     if let Some(window) = self.window {
                         entry.gate.pace(window);
                     }
@@ -151,13 +156,13 @@ impl Table {
                 }
             };
             if !old.is_some_and(|old| Arc::ptr_eq(old, revision)) {
-                changed.push((Arc::clone(&entry), Arc::clone(revision), old.cloned()));
+                changed.push((Arc::clone(&entry), Arc::clone(revision)));
             }
             revisions.insert(id.clone(), entry);
         }
         for (id, gone) in &before.revisions {
             if !revisions.contains_key(id) {
-                gone.gate.close();
+                gone.leave();
                 self.metrics.forget(&gone.gauges);
                 self.has_left(Left::Revision(id.clone()));
             }
@@ -171,8 +176,8 @@ impl Table {
             revisions,
         };
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
-        for (entry, revision, old) in changed {
-            entry.see(&revision, old.as_deref());
+        for (entry, revision) in changed {
+            entry.see(&revision, &self.scout);
         }
         // After the gates are shut: who goes in from now on opens a connection, if it can.
         if !let_go.is_empty() {

@@ -11,6 +11,7 @@ use prometheus::Registry;
 use serde_json::Value;
 
 use super::{Account, Settling, Tracker, in_table};
+use crate::discovery::Discovery;
 use crate::metrics::Metrics;
 use crate::revision::Entry;
 
@@ -100,7 +101,13 @@ fn reports_are_those_of_the_original() {
 fn the_table_leaves_out_a_revision_whose_burst_still_comes_in() {
     let metrics = Metrics::register(&Registry::new()).unwrap();
     let revision = revision("hello").build();
-    let entry = Entry::new(&revision, 10, 0, metrics.of_revision(&revision));
+    let entry = Entry::new(
+        &revision,
+        10,
+        0,
+        metrics.of_revision(&revision),
+        &Discovery::default(),
+    );
     let _open = Tracker::enter(&entry);
     let settling = [(); 2].map(|()| Settling::begin(Arc::clone(&entry)));
     let [one, another] = settling;

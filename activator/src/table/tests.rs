@@ -5,7 +5,11 @@ use penstock_runtime::metrics::{Exchange, HttpLabels, Outcome, Peer, Scheme};
 use penstock_testkit::cluster::{RevisionBuilder, revision};
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
 use super::*;
+use crate::discovery::Discovery;
 
 fn snapshot(revisions: impl IntoIterator<Item = RevisionBuilder>) -> Arc<Snapshot> {
     let revisions = revisions.into_iter().map(RevisionBuilder::build);
@@ -30,7 +34,9 @@ impl World {
     fn new() -> Self {
         let registry = Registry::new();
         let metrics = Metrics::register(&registry).unwrap();
-        let table = Table::new(10, None, 1, metrics);
+        let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
+        let scout = Scout::new(Discovery::default(), tasks, cut);
+        let table = Table::new(10, None, 1, metrics, scout);
         Self { registry, table }
     }
 

@@ -74,8 +74,8 @@ pub async fn connect(component: &str, access: &Access) -> Result<Client, Connect
         Access::Url(url) => Config::new(url.clone()),
     };
     let agent = format!("penstock-{component}/{}", env!("CARGO_PKG_VERSION"));
-    let agent = HeaderValue::try_from(agent)
-        .map_err(|_| ConnectError::Component(component.to_owned()))?;
+    let agent =
+        HeaderValue::try_from(agent).map_err(|_| ConnectError::Component(component.to_owned()))?;
     config.headers.push((USER_AGENT, agent));
     client(&config).map_err(|error| ConnectError::Config(Box::new(error)))
 }

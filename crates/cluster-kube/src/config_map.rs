@@ -46,7 +46,12 @@ impl ConfigMaps {
         let tasks = Tasks::default();
         let values = names.map(|name| {
             let (sender, values) = watch::channel(None);
-            tasks.spawn(follow(reflector.clone(), namespace.into(), name.into(), sender));
+            tasks.spawn(follow(
+                reflector.clone(),
+                namespace.into(),
+                name.into(),
+                sender,
+            ));
             values
         });
         let this = Self {

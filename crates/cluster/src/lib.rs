@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod lease;
+mod private;
 mod route;
 mod snapshot;
 mod standing;
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 
 pub use lease::{Holder, Leases};
 pub use penstock_types::Reachability;
+pub use private::{private_host, private_service};
 pub use route::{Route, Routes, Split, Target};
 pub use snapshot::{Phase, Pod, Position, Readiness, Revision, Snapshot};
 pub use standing::{Change, Standing, Way, Wish};

@@ -96,7 +96,13 @@ impl<P: Clone + PartialEq + Send + 'static> Gate<P> {
     /// comes back. One that has left gets nothing more: what runs in it finishes untouched, and
     /// who was given a slot there but has not taken it yet waits again, where it stood.
     pub fn set_places(&self, places: &[P]) {
-        self.change(|state, wakes| state.set_places(places, wakes));
+        self.change(|state, wakes| state.set_places(places, None, wakes));
+    }
+
+    /// The same, and from now on each place has `slots`: in one step, so that nobody is let in by
+    /// the old number at new places, or the other way round. What is inside already stays.
+    pub fn set_places_of(&self, slots: Slots, places: &[P]) {
+        self.change(|state, wakes| state.set_places(places, Some(slots), wakes));
     }
 
     /// Lets nobody in any more, and all who wait go at once: [`Refused::Closed`]. What runs inside

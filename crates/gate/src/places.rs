@@ -61,6 +61,11 @@ impl<P> Places<P> {
         self.slots != Slots::Unlimited
     }
 
+    /// Takes effect with [`Places::set`].
+    pub(crate) fn set_slots(&mut self, slots: Slots) {
+        self.slots = slots;
+    }
+
     fn has_room(&self, room: &Room<P>) -> bool {
         self.slots.has_room(room.inside) && room.window.is_none_or(|most| room.inside < most)
     }

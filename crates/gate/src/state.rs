@@ -231,9 +231,12 @@ impl<P: Clone + PartialEq> State<P> {
         }
     }
 
-    pub(crate) fn set_places(&mut self, places: &[P], wakes: &mut Wakes) {
+    pub(crate) fn set_places(&mut self, places: &[P], slots: Option<Slots>, wakes: &mut Wakes) {
         if self.closed {
             return;
+        }
+        if let Some(slots) = slots {
+            self.places.set_slots(slots);
         }
         let backlog = self.line.waiting() > 0;
         self.places.set(places, self.window.filter(|_| backlog));

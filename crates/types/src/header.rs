@@ -35,6 +35,8 @@ names! {
     NETWORK_HASH = "k-network-hash";
     /// Marks a probe of the kubelet.
     KUBELET_PROBE = "k-kubelet-probe";
+    /// Lets a service mesh take a request to one pod although it is for the pod's Service.
+    PASSTHROUGH_LB = "k-passthrough-lb";
     /// RFC 9209: which proxy answered in place of the workload, and why.
     PROXY_STATUS = "proxy-status";
     /// Ours, in the handshake between activator and autoscaler: which version each side knows of
@@ -44,6 +46,9 @@ names! {
 
 /// Value of [`DEMAND_EXTENSION`].
 pub const DEMAND_EXTENSION_VERSION: &str = "1";
+
+/// Value of [`PASSTHROUGH_LB`].
+pub const PASSTHROUGH: &str = "true";
 
 /// User-Agent prefix of the kubelet's probes.
 pub const KUBE_PROBE_AGENT: &str = "kube-probe/";

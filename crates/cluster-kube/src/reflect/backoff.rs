@@ -27,7 +27,9 @@ impl Backoff {
         self.next = (self.next * 2).min(self.longest);
         let wait = half + half.mul_f64(chance());
         // A bit more than asked, so that those who were asked at the same time come apart.
-        asked.map_or(wait, |asked| wait.max(asked) + asked.mul_f64(chance() / 4.0))
+        asked.map_or(wait, |asked| {
+            wait.max(asked) + asked.mul_f64(chance() / 4.0)
+        })
     }
 
     /// It worked.

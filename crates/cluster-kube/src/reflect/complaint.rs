@@ -149,7 +149,9 @@ impl Complaints {
     }
 
     fn show(&self, said: &Said) {
-        let blind = said.keys().any(|(_, verb)| matches!(*verb, "list" | "watch"));
+        let blind = said
+            .keys()
+            .any(|(_, verb)| matches!(*verb, "list" | "watch"));
         let now = if blind { Reach::Stale } else { Reach::Fresh };
         self.0.reach.send_if_modified(|reach| {
             let changed = *reach != now;

@@ -100,6 +100,14 @@ impl RevisionBuilder {
         self
     }
 
+    /// With pods that an activator asks itself, and uses before they are ready if `early`;
+    /// `service` stands for all of them.
+    #[must_use]
+    pub fn probed(mut self, early: bool, service: Option<SocketAddr>) -> Self {
+        self.0.readiness = Readiness::Probed { early, service };
+        self
+    }
+
     /// With this trouble.
     #[must_use]
     pub fn trouble(mut self, why: &str) -> Self {
