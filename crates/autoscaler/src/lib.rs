@@ -3,7 +3,8 @@
 //! ```text
 //!  activators ── demand ──► observe ─► decide ─► Cluster::scale
 //!  cluster ───── snapshot ─►  (one policy per revision)   │
-//!  clock ─────── tick, 2 s ─►                             └─► log line, /state, gauges
+//!  clock ─────── tick, 2 s ─►                             ├─► Cluster::settle: path, conditions
+//!                                                         └─► log line, /state, gauges, Events
 //! ```
 //!
 //! All arithmetic is in `penstock-scaling`; this crate keeps one policy per revision of the
@@ -15,12 +16,18 @@
 //! never asked faster than it answers. A failed call is tried again with a growing wait; it
 //! is said once that it fails, and once that it works again.
 //!
+//! Path: where the cluster arranges who is in the path of requests (Kubernetes), it is told beside
+//! the number of pods how the revision stands, by calls that never stand in the way of those for
+//! pods. Its last pod goes only when an activator has confirmed that it has the path (`confirm.rs`).
+//! A restarted loop goes on from what the cluster remembers.
+//!
 //! Silence: a source sends its whole table each second, an empty one included. So a revision that is
 //! not in the tables of three seconds has no load. Without any table nothing is known,
 //! and policy `demand` leaves the pods of a revision whose last report was not zero as they are.
 
 #![forbid(unsafe_code)]
 
+mod confirm;
 pub mod env;
 mod explain;
 mod heard;
@@ -32,6 +39,7 @@ mod run;
 mod scaler;
 mod scrape;
 mod server;
+mod settling;
 mod sources;
 mod state;
 mod watched;
@@ -47,9 +55,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+pub use confirm::{Confirm, Probe};
 use metrics::Metrics;
 use run::Run;
-use server::Route;
 
 pub use heard::Batch;
 pub use metrics::Names;
@@ -70,6 +78,7 @@ pub struct Autoscaler {
     metrics: Metrics,
     handle: Handle,
     scraping: bool,
+    confirm: Arc<dyn Confirm>,
     leases: Option<watch::Receiver<Arc<Leases>>>,
 }
 
@@ -109,6 +118,7 @@ impl Autoscaler {
             metrics: Metrics::register(registry, names, &handle)?,
             handle,
             scraping: false,
+            confirm: Arc::new(Probe),
             leases: None,
         })
     }
@@ -117,6 +127,13 @@ impl Autoscaler {
     #[must_use]
     pub fn with_scraping(mut self) -> Self {
         self.scraping = true;
+        self
+    }
+
+    /// Asks in another way than over HTTP who is in the path of a revision.
+    #[must_use]
+    pub fn with_confirm(mut self, confirm: Arc<dyn Confirm>) -> Self {
+        self.confirm = confirm;
         self
     }
 
@@ -138,24 +155,15 @@ impl Autoscaler {
     ///
     /// A source that is not in this process speaks through a [`StatServer`].
     pub async fn run<B: Into<Batch>>(self, demand: mpsc::Receiver<B>, stop: CancellationToken) {
-        let Self {
-            cluster,
-            mut config,
-            policy,
-            metrics,
-            handle,
-            scraping,
-            mut leases,
-        } = self;
+        let (mut config, mut leases) = (self.config.clone(), self.leases.clone());
         let mut demand = Some(demand);
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let first = Arc::clone(&config.borrow_and_update());
-        let route = leases.clone().map(Route::new);
-        let mut run = Run::new(cluster, first, policy, metrics, handle, scraping, route);
+        let mut run = Run::new(self, first);
         let mut configured = true;
         loop {
-            let due = run.due();
+            let (due, next_due) = (run.due(), run.next_due());
             tokio::select! {
                 () = stop.cancelled() => return,
                 batch = next(&mut demand) => match batch {
@@ -179,6 +187,7 @@ impl Autoscaler {
                     run.reconfigure(config);
                 }
                 () = until(due) => run.catch_up(),
+                () = until(next_due) => run.take_due(),
                 _ = ticks.tick() => run.tick(),
             }
             run.tell();

@@ -1,15 +1,21 @@
 //! The two policies behind one face: a report goes in, a number of pods and a reason come out.
 
+mod demand;
 mod knative;
+mod stand;
 
 use std::time::Duration;
 
-use penstock_scaling::demand;
-use penstock_scaling::spec::{Metric, Spec};
+use penstock_cluster::Standing;
+use penstock_scaling::spec::Spec;
 use penstock_types::Slots;
-use penstock_types::demand::Demand;
+use penstock_types::demand::Demand as Report;
 
+use demand::Demand;
 use knative::Knative;
+use stand::Stand;
+
+pub(crate) use stand::Stood;
 
 /// Which policy decides. Both obey the same annotations and bounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,7 +41,7 @@ impl PolicyKind {
 #[derive(Debug)]
 pub(crate) enum Policy {
     Knative(Box<Knative>),
-    Demand(Box<demand::Decider>),
+    Demand(Box<Demand>),
 }
 
 /// A number of pods, and why. The words are put together only when somebody reads them.
@@ -53,7 +59,7 @@ pub struct Verdict {
 #[derive(Clone, Debug)]
 pub(crate) enum Why {
     Knative(knative::Why),
-    Demand(demand::Decision),
+    Demand(demand::Why),
 }
 
 impl Verdict {
@@ -61,7 +67,7 @@ impl Verdict {
     pub fn words(&self) -> String {
         match &self.why {
             Why::Knative(why) => why.to_string(),
-            Why::Demand(decision) => decision.to_string(),
+            Why::Demand(why) => why.to_string(),
         }
     }
 
@@ -69,7 +75,10 @@ impl Verdict {
     pub(crate) fn held_by(&self) -> Option<String> {
         match &self.why {
             Why::Knative(why) => why.held_by(),
-            Why::Demand(decision) => decision.clipped.map(|(_, by)| by.as_str().to_owned()),
+            Why::Demand(why) => match why.decision.clipped {
+                Some((_, by)) => Some(by.as_str().to_owned()),
+                None => why.reason.map(|reason| reason.to_string()),
+            },
         }
     }
 }
@@ -92,20 +101,54 @@ pub(crate) struct Figures {
 }
 
 impl Policy {
-    /// Begins at `now` with the pods that are `wanted` and `ready` already.
+    /// Begins at `now` with the pods that are `wanted` and `ready` already, and with what the
+    /// cluster remembers.
     pub(crate) fn new(
         kind: PolicyKind,
         spec: Spec,
         slots: Slots,
         wanted: u32,
         ready: u32,
+        standing: Option<&Standing>,
         now: Duration,
     ) -> Self {
         match kind {
-            PolicyKind::Knative => Self::Knative(Box::new(Knative::new(spec, wanted, ready, now))),
-            PolicyKind::Demand => {
-                Self::Demand(Box::new(demand::Decider::new(spec, slots, wanted, now)))
+            PolicyKind::Knative => {
+                Self::Knative(Box::new(Knative::new(spec, wanted, ready, standing, now)))
             }
+            PolicyKind::Demand => {
+                Self::Demand(Box::new(Demand::new(spec, slots, wanted, standing, now)))
+            }
+        }
+    }
+
+    /// How the revision stands, where more than one thing can be said of that.
+    fn stand(&mut self) -> Option<&mut Stand> {
+        match self {
+            Self::Knative(knative) => Some(knative.stand()),
+            Self::Demand(demand) => demand.stand(),
+        }
+    }
+
+    /// How the revision stands after the last decision, where the cluster remembers that.
+    pub(crate) fn stood(&self) -> Option<&Stood> {
+        match self {
+            Self::Knative(knative) => knative.stood(),
+            Self::Demand(demand) => demand.stood(),
+        }
+    }
+
+    /// The cluster has arranged the way anew.
+    pub(crate) fn see(&mut self, standing: &Standing) {
+        if let Some(stand) = self.stand() {
+            stand.see(standing);
+        }
+    }
+
+    /// The activator said at `now` that it has the path.
+    pub(crate) fn confirm(&mut self, now: Duration) {
+        if let Some(stand) = self.stand() {
+            stand.confirm(now);
         }
     }
 
@@ -119,7 +162,7 @@ impl Policy {
     pub(crate) fn spec(&self) -> &Spec {
         match self {
             Self::Knative(knative) => knative.spec(),
-            Self::Demand(decider) => decider.spec(),
+            Self::Demand(demand) => demand.decider().spec(),
         }
     }
 
@@ -127,7 +170,7 @@ impl Policy {
     pub(crate) fn set_spec(&mut self, spec: Spec, slots: Slots, now: Duration) {
         match self {
             Self::Knative(knative) => knative.set_spec(spec, now),
-            Self::Demand(decider) => decider.set_spec(spec, slots),
+            Self::Demand(demand) => demand.set_spec(spec, slots),
         }
     }
 
@@ -141,14 +184,10 @@ impl Policy {
     }
 
     /// Takes a report. Returns whether it has to be decided on at once.
-    pub(crate) fn observe(&mut self, report: &Demand, ready: u32, now: Duration) -> bool {
+    pub(crate) fn observe(&mut self, report: &Report, ready: u32, now: Duration) -> bool {
         match self {
             Self::Knative(knative) => knative.observe(report, now),
-            Self::Demand(decider) => {
-                let metric = decider.spec().metric;
-                decider.observe(load(report, metric), ready, now);
-                report.first || report.waiting > 0
-            }
+            Self::Demand(demand) => demand.observe(report, ready, now),
         }
     }
 
@@ -157,7 +196,7 @@ impl Policy {
         match self {
             // An empty window is no load already.
             Self::Knative(_) => {}
-            Self::Demand(decider) => decider.absent(now),
+            Self::Demand(demand) => demand.absent(now),
         }
     }
 
@@ -171,16 +210,7 @@ impl Policy {
     pub(crate) fn decide(&mut self, ready: u32, now: Duration) -> Verdict {
         match self {
             Self::Knative(knative) => knative.decide(ready, now),
-            Self::Demand(decider) => {
-                let decision = decider.decide(ready, now);
-                Verdict {
-                    pods: decision.pods,
-                    mode: decision.mode.as_str(),
-                    figure: decision.figure,
-                    target: decision.target,
-                    why: Why::Demand(decision),
-                }
-            }
+            Self::Demand(demand) => demand.decide(ready, now),
         }
     }
 
@@ -188,32 +218,7 @@ impl Policy {
     pub(crate) fn figures(&self, now: Duration) -> Figures {
         match self {
             Self::Knative(knative) => knative.figures(),
-            Self::Demand(decider) => {
-                let spec = decider.spec();
-                let newest = decider.newest();
-                Figures {
-                    stable: decider.stable(now),
-                    panic: newest,
-                    target: spec.target,
-                    desired: decider.need().ceil(),
-                    excess: f64::from(decider.excess_burst_capacity()),
-                    panicking: false,
-                }
-            }
+            Self::Demand(demand) => demand.figures(now),
         }
-    }
-}
-
-/// What `demand` looks at in a report.
-fn load(report: &Demand, metric: Metric) -> demand::Load {
-    let average = match metric {
-        Metric::Concurrency => report.average_concurrency - report.average_proxied_concurrency,
-        Metric::Rps => report.request_count - report.proxied_request_count,
-    };
-    demand::Load {
-        // The first word stands for an arrival; no second is behind it.
-        average: (!report.first).then_some(average),
-        waiting: report.waiting,
-        in_flight: report.in_flight,
     }
 }

@@ -1,24 +1,33 @@
 //! What the loop does at each of its events.
 
+mod path;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use penstock_cluster::{Cluster, Holder, ScaleError, Snapshot};
+use penstock_cluster::{Change as Told, Cluster, Holder, ScaleError, Snapshot, Wish};
 use penstock_scaling::config::Config;
 use penstock_types::RevisionId;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::Autoscaler;
+use crate::confirm::Confirm;
 use crate::heard::{Batch, Connection, Heard, Words};
 use crate::metrics::Metrics;
 use crate::policy::PolicyKind;
 use crate::scaler::{APART, Due};
 use crate::server::Route;
 use crate::state::Handle;
-use crate::watched::{Change, Watched};
+use crate::watched::{Change, Retry, Watched};
+use path::Agenda;
+
+/// Wishes beside pods that the cluster is told at once: a restart with thousands of revisions must
+/// not stand in the way of the first pod of one of them.
+const SETTLING: usize = 32;
 
 /// The time of day, read once and then counted on: it never steps back.
 struct Clock {
@@ -40,6 +49,11 @@ impl Clock {
 
     fn now(&self) -> Duration {
         self.unix + self.start.elapsed()
+    }
+
+    /// When it will be `at`.
+    fn when(&self, at: Duration) -> Instant {
+        self.start + at.saturating_sub(self.unix)
     }
 }
 
@@ -65,6 +79,10 @@ pub(crate) struct Run {
     /// Changes that were carried out but not told yet.
     untold: Vec<(RevisionId, Change)>,
     awaited: Awaited,
+    /// Who is to be decided on when, though nothing else happens.
+    agenda: Agenda,
+    confirm: Arc<dyn Confirm>,
+    settling: Arc<Semaphore>,
 }
 
 /// Decisions that are due a little later, all together: they are rare, and a moment early does
@@ -80,6 +98,8 @@ struct Awaited {
 struct Tracked {
     birth: u64,
     watched: Watched,
+    /// Its place on the agenda.
+    due: Option<Duration>,
 }
 
 /// A call that came to an end.
@@ -95,19 +115,30 @@ enum What {
         result: Result<(), ScaleError>,
     },
     Wait,
+    Settled {
+        wish: Wish,
+        result: Result<(), ScaleError>,
+    },
+    SettleWait,
+    /// The activator was asked for its word.
+    Asked {
+        confirmed: bool,
+    },
 }
 
 impl Run {
     /// Knows no revision yet; the first snapshot is still to be taken.
-    pub(crate) fn new(
-        cluster: Arc<dyn Cluster>,
-        config: Arc<Config>,
-        policy: PolicyKind,
-        metrics: Metrics,
-        handle: Handle,
-        scraping: bool,
-        route: Option<Route>,
-    ) -> Self {
+    pub(crate) fn new(autoscaler: Autoscaler, config: Arc<Config>) -> Self {
+        let Autoscaler {
+            cluster,
+            policy,
+            metrics,
+            handle,
+            scraping,
+            confirm,
+            leases,
+            ..
+        } = autoscaler;
         let mut snapshots = cluster.snapshot();
         snapshots.mark_changed();
         Self {
@@ -124,9 +155,12 @@ impl Run {
             table: None,
             tables: HashMap::new(),
             scraping,
-            route,
+            route: leases.map(Route::new),
             untold: Vec::new(),
             awaited: Awaited::default(),
+            agenda: Agenda::new(),
+            confirm,
+            settling: Arc::new(Semaphore::new(SETTLING)),
         }
     }
 
@@ -215,6 +249,7 @@ impl Run {
         if let Some(pods) = tracked.watched.ask() {
             self.call(id, pods);
         }
+        self.arrange(id, now);
     }
 
     /// Asks the cluster for `pods`. The call begins here, before anything else is done; only
@@ -276,22 +311,65 @@ impl Run {
                         "{id} was not scaled to {pods}, trying again until it is: {error}"
                     );
                 }
-                self.calls.spawn(async move {
-                    sleep(retry.after).await;
-                    Ended {
-                        revision: id,
-                        birth: ended.birth,
-                        what: What::Wait,
-                    }
-                });
-                return;
+                return self.wait(id, ended.birth, &retry, What::Wait);
             }
             What::Wait => watched.waited(),
+            What::Settled {
+                wish,
+                result: Ok(()),
+            } => {
+                let settling = watched.settling();
+                let failures = settling.map_or(0, |settling| settling.taken(wish, now));
+                if failures > 0 {
+                    tracing::info!(revision = %id, failures, "the cluster arranges {id} again");
+                }
+            }
+            What::Settled {
+                result: Err(error), ..
+            } => {
+                let Some(retry) = watched.settling().map(|it| it.failed(now)) else {
+                    return;
+                };
+                if retry.first {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(
+                        revision = %id,
+                        error,
+                        "the path of {id} was not arranged, trying again until it is: {error}"
+                    );
+                }
+                return self.wait(id, ended.birth, &retry, What::SettleWait);
+            }
+            What::SettleWait => {
+                if let Some(settling) = watched.settling() {
+                    settling.waited();
+                }
+            }
+            What::Asked { confirmed } => {
+                if watched.answered(confirmed, now) {
+                    self.decide(&id, now);
+                }
+                return;
+            }
         }
         // The number may have changed while the call was under way.
         if let Some(pods) = watched.ask() {
             self.call(&id, pods);
         }
+        self.arrange(&id, now);
+    }
+
+    /// Comes back with `what` after the wait that a failure brings.
+    fn wait(&mut self, revision: RevisionId, birth: u64, retry: &Retry, what: What) {
+        let after = retry.after;
+        self.calls.spawn(async move {
+            sleep(after).await;
+            Ended {
+                revision,
+                birth,
+                what,
+            }
+        });
     }
 
     /// Takes a new snapshot, or new leases: revisions come, change and go. One whose bucket is held
@@ -305,10 +383,18 @@ impl Run {
             Some(route) => route.of(id).1 == Holder::Here,
             None => true,
         };
-        self.revisions.retain(|id, _| {
-            let stays = snapshot.revisions.contains_key(id) && is_ours(id);
+        let agenda = &mut self.agenda;
+        self.revisions.retain(|id, tracked| {
+            let stays = snapshot
+                .revisions
+                .get(id)
+                .is_some_and(|revision| !tracked.watched.is_reborn(revision))
+                && is_ours(id);
             if !stays {
                 handle.forget(id);
+                if let Some(due) = tracked.due {
+                    agenda.remove(&(due, id.clone()));
+                }
             }
             stays
         });
@@ -334,6 +420,7 @@ impl Run {
                     let tracked = Tracked {
                         birth: self.births,
                         watched,
+                        due: None,
                     };
                     self.revisions.insert(id.clone(), tracked);
                     true
@@ -368,6 +455,7 @@ impl Run {
     pub(crate) fn tick(&mut self) {
         let now = self.clock.now();
         let mut calls = Vec::new();
+        let mut remembered = Vec::new();
         let tables = &self.tables;
         for (id, tracked) in &mut self.revisions {
             let watched = &mut tracked.watched;
@@ -377,9 +465,15 @@ impl Run {
             if let Some(pods) = watched.ask_again(now) {
                 calls.push((id.clone(), pods));
             }
+            if watched.due() != tracked.due || watched.has_more_to_arrange(now) {
+                remembered.push(id.clone());
+            }
         }
         for (id, pods) in calls {
             self.call(&id, pods);
+        }
+        for id in remembered {
+            self.arrange(&id, now);
         }
         for tracked in self.revisions.values_mut() {
             tracked.watched.show(now);
@@ -391,7 +485,16 @@ impl Run {
         let now = self.clock.now();
         for (id, change) in self.untold.drain(..) {
             if let Some(tracked) = self.revisions.get_mut(&id) {
-                tracked.watched.tell(change, now);
+                let (from, to) = (change.from, change.verdict.pods);
+                let why = tracked.watched.tell(change, now);
+                self.cluster.told(
+                    &id,
+                    Told {
+                        from,
+                        to,
+                        why: &why,
+                    },
+                );
                 tracked.watched.show(now);
             }
         }

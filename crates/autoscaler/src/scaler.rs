@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
+use penstock_cluster::Standing;
 use penstock_scaling::spec::Spec;
 use penstock_types::Slots;
 use penstock_types::demand::Demand;
 
-use crate::policy::{Figures, Policy, PolicyKind, Verdict};
+use crate::policy::{Figures, Policy, PolicyKind, Stood, Verdict};
 
 /// Shortest time between two decisions that no waiting request asks for. Reports come each second
 /// from each source: twenty sources bring twenty decisions, a thousand no more. It is also how
@@ -52,8 +53,22 @@ impl Scaler {
         ready: u32,
         now: Duration,
     ) -> Self {
+        Self::remembered(kind, spec, slots, wanted, ready, None, now)
+    }
+
+    /// As [`Scaler::new`], where the cluster arranges the path and may remember how the revision
+    /// stands.
+    pub(crate) fn remembered(
+        kind: PolicyKind,
+        spec: Spec,
+        slots: Slots,
+        wanted: u32,
+        ready: u32,
+        standing: Option<&Standing>,
+        now: Duration,
+    ) -> Self {
         Self {
-            policy: Policy::new(kind, spec, slots, wanted, ready, now),
+            policy: Policy::new(kind, spec, slots, wanted, ready, standing, now),
             reacted: None,
             awaited: false,
             heard: now,
@@ -110,6 +125,18 @@ impl Scaler {
             self.reacted = Some(now);
         }
         self.policy.decide(ready, now)
+    }
+
+    pub(crate) fn stood(&self) -> Option<&Stood> {
+        self.policy.stood()
+    }
+
+    pub(crate) fn see(&mut self, standing: &Standing) {
+        self.policy.see(standing);
+    }
+
+    pub(crate) fn confirm(&mut self, now: Duration) {
+        self.policy.confirm(now);
     }
 
     pub(crate) fn kind(&self) -> PolicyKind {

@@ -19,7 +19,6 @@ use futures_util::stream::FuturesUnordered;
 use penstock_cluster::{Holder, Leases, Pod, Revision, Snapshot};
 use penstock_scaling::config::Config;
 use penstock_scaling::scrape::{Answer, Failed, Mesh, Pods, Reach, Service, Way, Worker};
-use penstock_scaling::spec::Spec;
 use penstock_types::RevisionId;
 use penstock_types::request_stats::Report;
 use prometheus::Registry;
@@ -31,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::heard::{Batch, Heard};
 use crate::metrics::{Names, ScrapeMetrics};
 use crate::server::Route;
+use crate::watched::spec;
 use http1::{Asked, Links};
 
 pub(crate) use http1::report_of;
@@ -182,12 +182,7 @@ impl One {
             let revision = self.snapshots.borrow().revisions.get(&self.id).cloned();
             let Some(revision) = revision else { return };
             let config = Arc::clone(&self.config.borrow());
-            let spec = Spec::derive(
-                &config,
-                &revision.annotations,
-                revision.slots,
-                revision.reachability,
-            );
+            let spec = spec(&config, &revision);
             if !spec.is_scraped() {
                 continue;
             }

@@ -1,10 +1,14 @@
 //! One revision under watch: its policy, the pods asked for, the calls that ask, what is told.
+//!
+//! `path.rs`: what the cluster is told beside the number of pods.
+
+mod path;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_cluster::Revision;
-use penstock_scaling::config::Config;
+use penstock_scaling::config::{BurstCapacity, Config};
 use penstock_scaling::spec::Spec;
 use penstock_types::demand::Demand;
 use penstock_types::request_stats::Report;
@@ -14,6 +18,7 @@ use crate::policy::{PolicyKind, Verdict};
 use crate::scaler::{Due, Scaler};
 use crate::sources::Sources;
 use crate::state::{Handle, Rules, Shown, Step};
+use path::Path;
 
 /// First wait after a failed call; it doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -36,6 +41,8 @@ pub(crate) struct Watched {
     latest: Option<(Duration, Verdict)>,
     asking: Asking,
     shown: Arc<Shown>,
+    /// Where the cluster arranges the path.
+    path: Option<Box<Path>>,
     sources: Sources,
     /// Whether pods are asked for their figures here.
     scraping: bool,
@@ -81,7 +88,16 @@ impl Watched {
         let spec = spec(config, &revision);
         let ready = ready(&revision);
         let wanted = revision.wanted;
-        let scaler = Scaler::new(kind, spec, revision.slots, wanted, ready, now).scraped(scraping);
+        let scaler = Scaler::remembered(
+            kind,
+            spec,
+            revision.slots,
+            wanted,
+            ready,
+            revision.standing.as_deref(),
+            now,
+        )
+        .scraped(scraping);
         let figures = scaler.figures(now);
         let shown = Shown::new(Arc::clone(&revision), kind, scaler.spec(), wanted, figures);
         let shown = Arc::new(shown);
@@ -99,25 +115,31 @@ impl Watched {
             },
             latest: None,
             shown,
+            path: Path::of(&revision, now),
             sources: Sources::default(),
             scraping,
             revision,
         }
     }
 
-    /// Takes the picture of a new snapshot or configuration. Returns whether the parameters
-    /// are others than before, so that a decision is due.
+    /// Takes the picture of a new snapshot or configuration. Returns whether a decision is due:
+    /// the parameters are others than before, or how the revision stands is.
     pub(crate) fn update(
         &mut self,
         revision: &Arc<Revision>,
         config: &Config,
         now: Duration,
     ) -> bool {
-        self.revision = Arc::clone(revision);
-        self.ready = ready(revision);
+        let before = std::mem::replace(&mut self.revision, Arc::clone(revision));
+        let ready_before = std::mem::replace(&mut self.ready, ready(revision));
+        let mut due = false;
+        if let Some(standing) = &revision.standing {
+            self.scaler.see(standing);
+            due = ready_before != self.ready || before.standing.as_ref() != Some(standing);
+        }
         let spec = spec(config, revision);
         if spec == *self.scaler.spec() {
-            return false;
+            return due;
         }
         self.scaler.set_spec(spec, revision.slots, now);
         true
@@ -230,6 +252,7 @@ impl Watched {
     pub(crate) fn decide(&mut self, now: Duration) -> Option<Change> {
         let verdict = self.scaler.decide(self.ready, now);
         self.mode = verdict.mode;
+        self.stand(now);
         let from = self.wanted;
         self.wanted = verdict.pods;
         if from == self.wanted {
@@ -253,6 +276,7 @@ impl Watched {
         if self.revision.wanted != self.wanted && now.saturating_sub(self.asking.ended) >= SETTLE {
             self.asking.taken = self.revision.wanted;
         }
+        self.compare(now);
         self.ask()
     }
 
@@ -271,9 +295,7 @@ impl Watched {
         self.asking.ended = now;
         Retry {
             first: failures == 0,
-            after: FIRST_WAIT
-                .saturating_mul(1 << failures.min(16))
-                .min(LONGEST_WAIT),
+            after: wait_after(failures),
         }
     }
 
@@ -282,8 +304,8 @@ impl Watched {
         self.asking.busy = false;
     }
 
-    /// Tells of a change: one log line, and the ring for `/state`.
-    pub(crate) fn tell(&mut self, change: Change, now: Duration) {
+    /// Tells of a change: one log line, and the ring for `/state`. Returns why it is made.
+    pub(crate) fn tell(&mut self, change: Change, now: Duration) -> String {
         let Change { from, verdict } = change;
         let (id, to, why) = (&self.revision.id, verdict.pods, verdict.words());
         let (policy, mode) = (self.scaler.kind().as_str(), verdict.mode);
@@ -307,6 +329,7 @@ impl Watched {
         });
         // An older decision would be shown as the newest.
         self.latest = None;
+        why
     }
 
     /// Brings what is shown up to date.
@@ -334,13 +357,30 @@ impl Watched {
     }
 }
 
-fn spec(config: &Config, revision: &Revision) -> Spec {
-    Spec::derive(
+/// Wait before the next attempt, when so many have failed before this one.
+pub(crate) fn wait_after(failures: u32) -> Duration {
+    FIRST_WAIT
+        .saturating_mul(1 << failures.min(16))
+        .min(LONGEST_WAIT)
+}
+
+/// The parameters of a revision.
+pub(crate) fn spec(config: &Config, revision: &Revision) -> Spec {
+    let spec = Spec::derive(
         config,
         &revision.annotations,
         revision.slots,
         revision.reachability,
-    )
+    );
+    if revision.queue_proxy || revision.standing.is_none() {
+        return spec;
+    }
+    // Without a queue-proxy nobody but the activator keeps the pods' limit and counts their
+    // requests: it has to be in the path always.
+    Spec {
+        burst_capacity: BurstCapacity::Unlimited,
+        ..spec
+    }
 }
 
 /// The moment of a word that names its second. One that no window could hold, a clock that is

@@ -181,6 +181,15 @@ impl Decider {
         }
     }
 
+    /// Goes on where another decider ended: `initialized` says whether the revision has had its
+    /// initial scale, `out` whether the activator had left the path.
+    #[must_use]
+    pub fn resume(mut self, initialized: bool, out: bool) -> Self {
+        self.initialized |= initialized;
+        self.path.resume(out);
+        self
+    }
+
     /// Replaces the parameters; what was seen stays.
     pub fn set_spec(&mut self, spec: Spec, slots: Slots) {
         self.spec = spec;
@@ -306,6 +315,14 @@ impl Decider {
 
     /// Pods wanted at `now`, while `ready` pods take requests.
     pub fn decide(&mut self, ready: u32, now: Duration) -> Decision {
+        let decision = self.consider(ready, now);
+        self.carry_out(decision.pods, now);
+        decision
+    }
+
+    /// What [`Decider::decide`] says, without relying on it: whoever has more to say about the last
+    /// pod then tells by [`Decider::carry_out`] what came of it.
+    pub fn consider(&mut self, ready: u32, now: Duration) -> Decision {
         let reachable = self.spec.is_reachable();
         self.forget(now);
         self.path.watch(&self.spec, self.newest(), ready, now);
@@ -332,14 +349,18 @@ impl Decider {
             }
         }
         self.bound(&mut decision);
-        if decision.pods != self.pods {
+        decision
+    }
+
+    /// The cluster is asked for so many pods from `now` on.
+    pub fn carry_out(&mut self, pods: u32, now: Duration) {
+        if pods != self.pods {
             self.changed = now;
-            if decision.pods > self.pods {
+            if pods > self.pods {
                 self.raised = now;
             }
-            self.pods = decision.pods;
+            self.pods = pods;
         }
-        decision
     }
 
     /// The rule, before rates and bounds.

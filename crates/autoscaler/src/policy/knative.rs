@@ -1,27 +1,18 @@
-//! Policy `knative`: windows, the decider, the bounds and the way to zero, put together for a
-//! place where the activator is always in the path.
+//! Policy `knative`: windows, the decider, the bounds and the way to zero, put together.
 
 use std::fmt;
 use std::time::Duration;
 
-use penstock_scaling::activity::State;
+use penstock_cluster::Standing;
 use penstock_scaling::knative::{Decider, Decision, Mode, Status};
 use penstock_scaling::load::{Averages, Load};
-use penstock_scaling::reconcile::{Observed, Reason, step};
+use penstock_scaling::reconcile::Reason;
 use penstock_scaling::spec::Spec;
-use penstock_scaling::zero::Path;
 use penstock_types::demand::Demand;
 use penstock_types::request_stats::Report;
 
+use super::stand::{Stand, Stood};
 use super::{Figures, Verdict};
-
-/// All requests come by the activator, and always have.
-const PATH: Path = Path {
-    proxied: true,
-    proxied_for: Duration::MAX,
-    confirmed: true,
-    published: true,
-};
 
 /// One revision under Knative's rules.
 #[derive(Debug)]
@@ -30,7 +21,7 @@ pub(crate) struct Knative {
     load: Load,
     averages: Averages,
     status: Status,
-    state: State,
+    stand: Stand,
     /// Pods asked for.
     wanted: u32,
     /// Whether pods are asked for their figures.
@@ -70,17 +61,23 @@ impl fmt::Display for Why {
 
 impl Knative {
     /// Begins at `now` with the pods that are `wanted` and `ready` already. A revision that has
-    /// none is new: it begins with its initial scale.
-    pub(crate) fn new(spec: Spec, wanted: u32, ready: u32, now: Duration) -> Self {
+    /// none, and of which nothing is remembered, is new: it begins with its initial scale.
+    pub(crate) fn new(
+        spec: Spec,
+        wanted: u32,
+        ready: u32,
+        standing: Option<&Standing>,
+        now: Duration,
+    ) -> Self {
         Self {
             load: Load::new(&spec),
             averages: Averages::default(),
             status: Status::initial(&spec),
-            state: State {
-                initialized: wanted > 0,
-                ..State::new(now)
+            stand: match standing {
+                Some(standing) => Stand::remembered(standing),
+                None => Stand::fixed(wanted > 0, now),
             },
-            wanted: if wanted > 0 {
+            wanted: if wanted > 0 || standing.is_some() {
                 wanted
             } else {
                 spec.initial_scale
@@ -89,6 +86,14 @@ impl Knative {
             // Pods that are still starting were wanted for a reason, too.
             decider: Decider::new(spec, ready.max(wanted), now),
         }
+    }
+
+    pub(super) fn stood(&self) -> Option<&Stood> {
+        self.stand.stood()
+    }
+
+    pub(super) fn stand(&mut self) -> &mut Stand {
+        &mut self.stand
     }
 
     pub(crate) fn spec(&self) -> &Spec {
@@ -123,47 +128,42 @@ impl Knative {
             return false;
         }
         self.load.record(now, &report);
-        self.status.is_woken_by(report.average_concurrency)
+        let woken = self.status.is_woken_by(report.average_concurrency);
+        // After a restart nobody waits for the first tick.
+        woken || self.wanted == 0 && self.status.desired.is_none()
     }
 
     pub(crate) fn decide(&mut self, ready: u32, now: Duration) -> Verdict {
         // Where nothing is scraped, an empty window is no load, not missing data.
         let spec = self.decider.spec();
         let scraped = self.scraped && spec.is_scraped();
-        let Some(averages) = self.load.averages(spec.metric, scraped, now) else {
-            return Verdict {
-                pods: self.wanted,
-                mode: "silent",
-                figure: 0.0,
-                target: spec.target,
-                why: super::Why::Knative(Why {
-                    decision: None,
-                    reason: None,
-                }),
-            };
-        };
-        self.averages = averages;
-        let decision = self.decider.decide(self.averages, ready, now);
-        self.status.update(&decision);
-        let observed = Observed {
-            decided: self.status,
-            replicas: Some(self.wanted),
-            ready,
-            path: Some(PATH),
-        };
-        let step = step(self.decider.spec(), &mut self.state, &observed, now);
-        self.wanted = step.ask.unwrap_or(self.wanted);
-        let (mode, figure) = match decision.mode {
-            Mode::Stable => ("stable", self.averages.stable),
-            Mode::Panic => ("panic", self.averages.panic),
+        let averages = self.load.averages(spec.metric, scraped, now);
+        let decision = averages.map(|averages| {
+            self.averages = averages;
+            let decision = self.decider.decide(averages, ready, now);
+            self.status.update(&decision);
+            decision
+        });
+        let spec = self.decider.spec();
+        let step = self.stand.step(spec, self.status, self.wanted, ready, now);
+        // What the pods have not told takes none of them away. Where none is ready, there is none
+        // that could tell.
+        let ask = step.ask.filter(|pods| {
+            decision.is_some() || ready == 0 && self.stand.is_remembered() || *pods > self.wanted
+        });
+        self.wanted = ask.unwrap_or(self.wanted);
+        let (mode, figure) = match decision.as_ref().map(|decision| decision.mode) {
+            Some(Mode::Stable) => ("stable", self.averages.stable),
+            Some(Mode::Panic) => ("panic", self.averages.panic),
+            None => ("silent", 0.0),
         };
         Verdict {
             pods: self.wanted,
             mode,
             figure,
-            target: decision.target,
+            target: self.spec().target,
             why: super::Why::Knative(Why {
-                decision: Some(decision),
+                decision,
                 reason: step.why,
             }),
         }

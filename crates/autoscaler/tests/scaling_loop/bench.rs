@@ -45,7 +45,7 @@ impl Bench {
         config: Config,
         policy: PolicyKind,
     ) -> Self {
-        Self::named(cluster, config, policy, Names::Current).await
+        Self::begin(cluster, config, policy, Names::Current, |it| it).await
     }
 
     /// The same, with gauges of these names.
@@ -55,12 +55,33 @@ impl Bench {
         policy: PolicyKind,
         names: Names,
     ) -> Self {
+        Self::begin(cluster, config, policy, names, |it| it).await
+    }
+
+    /// The same, with a loop that `change` has changed.
+    pub(crate) async fn start_with<C: Cluster>(
+        cluster: &Arc<C>,
+        config: Config,
+        policy: PolicyKind,
+        change: impl FnOnce(Autoscaler) -> Autoscaler,
+    ) -> Self {
+        Self::begin(cluster, config, policy, Names::Current, change).await
+    }
+
+    async fn begin<C: Cluster>(
+        cluster: &Arc<C>,
+        config: Config,
+        policy: PolicyKind,
+        names: Names,
+        change: impl FnOnce(Autoscaler) -> Autoscaler,
+    ) -> Self {
         keep_events_on();
         let (config, configs) = watch::channel(Arc::new(config));
         let registry = Registry::new();
         let cluster = Arc::clone(cluster) as _;
         let autoscaler =
             Autoscaler::with_names(cluster, configs, policy, &registry, names).unwrap();
+        let autoscaler = change(autoscaler);
         let handle = autoscaler.handle();
         let (demand, reports) = mpsc::channel(16);
         let stop = CancellationToken::new();

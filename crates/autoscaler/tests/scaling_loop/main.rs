@@ -7,6 +7,7 @@
 )]
 
 mod bench;
+mod path;
 mod series;
 mod slow;
 mod telling;

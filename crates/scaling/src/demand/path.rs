@@ -33,6 +33,13 @@ impl Path {
         }
     }
 
+    /// Begins outside the path if the activator was `out` already.
+    pub(super) fn resume(&mut self, out: bool) {
+        if out {
+            (self.out, self.excess) = (true, 0);
+        }
+    }
+
     /// The load of the last second, and the pods that were ready for it.
     pub(super) fn watch(&mut self, spec: &Spec, load: f64, ready: u32, now: Duration) {
         let capacity = f64::from(ready) * spec.total;

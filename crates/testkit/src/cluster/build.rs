@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use penstock_cluster::{Phase, Pod, Reachability, Readiness, Revision, Route, Split, Target};
+use penstock_cluster::{
+    Phase, Pod, Reachability, Readiness, Revision, Route, Split, Standing, Target,
+};
 use penstock_types::annotation::AUTOSCALING;
 use penstock_types::{Protocol, RevisionId, Slots, Timeouts};
 
@@ -105,6 +107,20 @@ impl RevisionBuilder {
     #[must_use]
     pub fn probed(mut self, early: bool, service: Option<SocketAddr>) -> Self {
         self.0.readiness = Readiness::Probed { early, service };
+        self
+    }
+
+    /// With this memory of its scaling in the cluster.
+    #[must_use]
+    pub fn standing(mut self, standing: Standing) -> Self {
+        self.0.standing = Some(Arc::new(standing));
+        self
+    }
+
+    /// With so many pods wanted, whether they are there or not.
+    #[must_use]
+    pub fn wanted(mut self, pods: u32) -> Self {
+        self.0.wanted = pods;
         self
     }
 

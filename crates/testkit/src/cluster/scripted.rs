@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use penstock_cluster::{BoxFuture, Cluster, Pod, Revision, Routes, ScaleError, Snapshot};
+use penstock_cluster::{BoxFuture, Cluster, Pod, Revision, Routes, ScaleError, Snapshot, Wish};
 use penstock_types::RevisionId;
 use tokio::sync::{mpsc, watch};
 
@@ -18,6 +18,8 @@ pub struct ScriptedCluster {
     snapshot: watch::Sender<Arc<Snapshot>>,
     asked: mpsc::UnboundedSender<(RevisionId, u32)>,
     questions: tokio::sync::Mutex<mpsc::UnboundedReceiver<(RevisionId, u32)>>,
+    arranged: mpsc::UnboundedSender<(RevisionId, Wish)>,
+    wishes: tokio::sync::Mutex<mpsc::UnboundedReceiver<(RevisionId, Wish)>>,
     refusals: Mutex<VecDeque<String>>,
     /// Addresses for the pods of an obedient cluster.
     addrs: Option<Vec<SocketAddr>>,
@@ -42,6 +44,7 @@ impl ScriptedCluster {
         addrs: Option<Vec<SocketAddr>>,
     ) -> Arc<Self> {
         let (asked, questions) = mpsc::unbounded_channel();
+        let (arranged, wishes) = mpsc::unbounded_channel();
         let revisions = revisions.into_iter();
         Arc::new(Self {
             snapshot: watch::Sender::new(Arc::new(Snapshot {
@@ -50,6 +53,8 @@ impl ScriptedCluster {
             })),
             asked,
             questions: tokio::sync::Mutex::new(questions),
+            arranged,
+            wishes: tokio::sync::Mutex::new(wishes),
             refusals: Mutex::default(),
             addrs,
         })
@@ -162,6 +167,43 @@ impl ScriptedCluster {
         questions.try_recv().ok()
     }
 
+    /// Waits for a wish beside pods, and says for whom and what. Its revision remembers it already,
+    /// if it remembers anything.
+    pub async fn next_wish(&self) -> (RevisionId, Wish) {
+        let arranged = self.wishes.lock().await.recv().await;
+        arranged.expect("the cluster itself holds the sending end")
+    }
+
+    /// The next wish beside pods, if it was made already.
+    ///
+    /// # Panics
+    ///
+    /// If another task waits for a wish.
+    pub fn wished(&self) -> Option<(RevisionId, Wish)> {
+        let mut wishes = self.wishes.try_lock().expect("one reader of the wishes");
+        wishes.try_recv().ok()
+    }
+
+    /// What a revision is doing and who is in its path; since when, is the script's to say.
+    fn remember(&self, id: &RevisionId, wish: Wish) -> Result<(), ScaleError> {
+        if !self.snapshot.borrow().revisions.contains_key(id) {
+            return Err(ScaleError::UnknownRevision(id.clone()));
+        }
+        self.change_revision(id, |revision| {
+            if let Some(standing) = &mut revision.standing {
+                let standing = Arc::make_mut(standing);
+                standing.activity = wish.activity;
+                standing.initialized = wish.initialized;
+                if let Some(way) = &mut standing.way {
+                    way.proxied = wish.proxied;
+                }
+            }
+        });
+        // The cluster owns both ends of the channel.
+        let _ = self.arranged.send((id.clone(), wish));
+        Ok(())
+    }
+
     fn take(&self, id: &RevisionId, pods: u32) -> Result<(), ScaleError> {
         // The cluster owns both ends of the channel.
         let _ = self.asked.send((id.clone(), pods));
@@ -211,5 +253,12 @@ impl Cluster for ScriptedCluster {
         pods: u32,
     ) -> BoxFuture<'a, Result<(), ScaleError>> {
         Box::pin(async move { self.take(revision, pods) })
+    }
+    fn settle<'a>(
+        &'a self,
+        revision: &'a RevisionId,
+        wish: Wish,
+    ) -> BoxFuture<'a, Result<(), ScaleError>> {
+        Box::pin(async move { self.remember(revision, wish) })
     }
 }
