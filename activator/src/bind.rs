@@ -1,40 +1,38 @@
 //! From the listener to the drain.
 
-use std::io;
+use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{io, iter};
 
 use http::HeaderName;
 use penstock_cluster::Cluster;
 use penstock_relay::forward::{Keep, Relay};
 use penstock_relay::listen::{ListenError, listen};
-use penstock_relay::serve::{Stop, serve};
+use penstock_relay::serve::{Port, Stop, serve_all};
+use penstock_relay::tls;
 use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
 use penstock_runtime::seldom::Seldom;
+use penstock_runtime::trace::Tracer;
 use penstock_types::RevisionId;
 use penstock_types::demand::Demand;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::budget::Budget;
 use crate::demand::Reporter;
 use crate::discovery::{Discovery, Scout};
 use crate::metrics::Metrics;
+use crate::probe::Health;
 use crate::request::{App, Shared};
+use crate::request_log::RequestLines;
 use crate::route::Rules;
 use crate::subset::Position;
 use crate::table::Table;
-
-/// Idle connections to pods (spec/activator.md §1.1), for each worker.
-const KEEP: Keep = Keep {
-    total: 1000,
-    each: 100,
-};
 
 /// How an activator behaves.
 #[derive(Clone, Debug)]
@@ -67,6 +65,11 @@ pub struct Options {
     pub repeat_within: Duration,
     /// How pods are asked whether they take requests, where the cluster wants that.
     pub discovery: Discovery,
+    /// Idle connections to pods, of all workers together (spec/activator.md §1.1).
+    pub keep: Keep,
+    /// At this path a probe of the kubelet passes as long as the process lives, whatever becomes of
+    /// the autoscaler.
+    pub liveness_path: Option<String>,
 }
 
 /// The status for callers for whom there is no room to wait.
@@ -95,6 +98,11 @@ impl Default for Options {
             seed: 0x9e37_79b9_7f4a_7c15,
             repeat_within: Duration::from_millis(100),
             discovery: Discovery::default(),
+            keep: Keep {
+                total: 1000,
+                each: 100,
+            },
+            liveness_path: None,
         }
     }
 }
@@ -104,6 +112,10 @@ impl Default for Options {
 pub struct Activator {
     listener: TcpListener,
     addr: SocketAddr,
+    further: Vec<(TcpListener, Option<tls::Server>)>,
+    connected: Option<watch::Receiver<bool>>,
+    lines: Option<RequestLines>,
+    tracer: Option<Arc<Tracer>>,
 }
 
 impl Activator {
@@ -114,10 +126,49 @@ impl Activator {
     /// [`ListenError`] names the address and why it cannot be had.
     pub fn bind(addr: SocketAddr) -> Result<Self, ListenError> {
         let listener = listen(addr)?;
-        let addr = listener
-            .local_addr()
-            .map_err(|source| ListenError { addr, source })?;
-        Ok(Self { listener, addr })
+        Self::on(listener).map_err(|source| ListenError { addr, source })
+    }
+
+    /// Takes a listener that is bound already, and non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if the socket has no address.
+    pub fn on(listener: TcpListener) -> io::Result<Self> {
+        Ok(Self {
+            addr: listener.local_addr()?,
+            listener,
+            further: Vec::new(),
+            connected: None,
+            lines: None,
+            tracer: None,
+        })
+    }
+
+    /// Takes requests on `listener` as well, over TLS if `server` is there.
+    #[must_use]
+    pub fn also(mut self, listener: TcpListener, server: Option<tls::Server>) -> Self {
+        self.further.push((listener, server));
+        self
+    }
+
+    /// Tells of requests in `lines`, and in the spans of `tracer`.
+    #[must_use]
+    pub fn telling(self, lines: RequestLines, tracer: Option<Arc<Tracer>>) -> Self {
+        Self {
+            lines: Some(lines),
+            tracer,
+            ..self
+        }
+    }
+
+    /// Is healthy only while it is `connected` to the autoscaler (spec/activator.md §2.1).
+    #[must_use]
+    pub fn healthy_while(self, connected: watch::Receiver<bool>) -> Self {
+        Self {
+            connected: Some(connected),
+            ..self
+        }
     }
 
     /// Where it listens.
@@ -156,6 +207,8 @@ impl Activator {
             },
             reporter: Reporter::new(demand),
             metrics,
+            lines: self.lines,
+            tracer: self.tracer,
             failures: Seldom::default(),
             scout,
             budget: Budget::new(options.waiting_bytes),
@@ -163,18 +216,32 @@ impl Activator {
             limit_header: options.limit_header,
             server_timing: options.server_timing,
             repeat_within: options.repeat_within,
-            stopping: CancellationToken::new(),
+            health: Health::new(self.connected, options.liveness_path),
             aside: beside.clone(),
             cut: stop.cut.clone(),
         });
-        let relays = Relay::for_workers(workers, KEEP);
+        let keep = Keep {
+            total: options.keep.total.div_ceil(workers.count()),
+            each: options.keep.each.div_ceil(workers.count()),
+        };
+        let relays = Relay::for_workers(workers, keep);
         // Before the first request, so that it finds what there is.
         let snapshots = cluster.snapshot();
         shared.table.see(Arc::clone(&snapshots.borrow()), &relays);
-        let mut each = relays.iter().cloned();
-        serve(&self.listener, workers, &stop, || App {
-            shared: Arc::clone(&shared),
-            relay: each.next().unwrap_or_else(|| relays[0].clone()),
+        let further = self.further.iter().map(|(listener, tls)| Port {
+            listener,
+            tls: tls.as_ref(),
+        });
+        let plain = Port {
+            listener: &self.listener,
+            tls: None,
+        };
+        let ports: Vec<Port<'_>> = iter::once(plain).chain(further).collect();
+        serve_all(&ports, workers, &stop, |worker| {
+            Arc::new(App {
+                shared: Arc::clone(&shared),
+                relay: relays[worker].clone(),
+            })
         })?;
         let (following, cut) = (Arc::clone(&shared), stop.cut.clone());
         beside.spawn(async move {
@@ -220,11 +287,16 @@ impl Running {
         }
     }
 
+    /// Completes if a listener has died, and requests wait there for ever.
+    pub fn dies(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.stop.died.clone().cancelled_owned()
+    }
+
     /// Fails its probes for `lame_duck`, still serving; then takes no new connection, and returns
     /// once every request is answered, those that wait for a pod among them. What has not ended
     /// `grace` later is cut.
     pub async fn drain(self, lame_duck: Duration, grace: Duration) -> Drained {
-        self.shared.stopping.cancel();
+        self.shared.health.stops();
         sleep(lame_duck).await;
         self.stop.close.cancel();
         self.stop.tasks.close();

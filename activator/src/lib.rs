@@ -4,6 +4,8 @@
 //! Read [`request`] first: the life of a request.
 //!
 //! - `bind.rs`: [`Activator::bind`] and [`Running`], from the listener to the drain
+//! - [`program`]: the program: all its listeners, and the way from the signal to the end
+//! - [`env`], [`config`]: what it is told by variables, and by ConfigMaps while it runs
 //! - `route.rs`: who a request is for: headers, a routed host, a service name
 //! - `probe.rs`: probes of kubelet, network and autoscaler, answered before anything else
 //! - `table.rs`: the revisions of the latest snapshot, each with its gate
@@ -20,6 +22,8 @@
 //! - `server_timing.rs`: the same, for the one who waited
 //! - `refusal.rs`: every answer that is not a pod's, with status and reason
 //! - `metrics.rs`: what is exported
+//! - `request_log.rs`: a line for each request
+//! - `trace.rs`: the spans of a request
 //!
 //! Source: spec/activator.md; design.md, decisions 3 to 5.
 
@@ -29,22 +33,28 @@ mod aside;
 mod bind;
 mod budget;
 mod cold_start;
+pub mod config;
 mod demand;
 mod discovery;
+pub mod env;
 mod metrics;
 mod own_limit;
 mod pace;
 mod probe;
+pub mod program;
 mod refusal;
 pub mod report;
 pub mod request;
+mod request_log;
 mod revision;
 mod route;
 mod server_timing;
 mod subset;
 mod table;
+mod trace;
 
 pub use bind::{Activator, Handle, Options, Overflow, RevisionLoad, Running};
 pub use discovery::{Discovery, Mesh};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Names};
+pub use request_log::RequestLines;
 pub use subset::Position;

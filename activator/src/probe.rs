@@ -5,21 +5,71 @@
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use penstock_relay::body::{Body, Guard};
-use penstock_types::header;
-
 use penstock_relay::refusal::text_error;
+use penstock_types::header;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// What the kubelet is told.
+#[derive(Debug)]
+pub(crate) struct Health {
+    stopping: CancellationToken,
+    /// Whether there is a connection to the autoscaler, if there is to be one.
+    connected: Option<watch::Receiver<bool>>,
+    liveness_path: Option<String>,
+}
+
+/// Why a probe of the kubelet fails, in the words of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unhealthy {
+    #[error("received SIGTERM from kubelet")]
+    Stopping,
+    #[error("connection has not yet been established")]
+    NotConnected,
+}
+
+impl Health {
+    pub(crate) fn new(
+        connected: Option<watch::Receiver<bool>>,
+        liveness_path: Option<String>,
+    ) -> Self {
+        Self {
+            stopping: CancellationToken::new(),
+            connected,
+            liveness_path,
+        }
+    }
+
+    /// Probes fail from here on.
+    pub(crate) fn stops(&self) {
+        self.stopping.cancel();
+    }
+
+    /// What a probe at `path` is told (§2.1, §6). A kubelet that restarts it for the autoscaler's
+    /// sake would end requests that need none.
+    pub(crate) fn at(&self, path: &str) -> Result<(), Unhealthy> {
+        let connected = self.connected.as_ref().is_none_or(|it| *it.borrow());
+        if self.liveness_path.as_deref() == Some(path) {
+            Ok(())
+        } else if self.stopping.is_cancelled() {
+            Err(Unhealthy::Stopping)
+        } else if connected {
+            Ok(())
+        } else {
+            Err(Unhealthy::NotConnected)
+        }
+    }
+}
 
 /// Answers a probe; takes the hash header from what is none.
 pub(crate) fn answer<G: Guard>(
     headers: &mut HeaderMap,
-    healthy: bool,
+    health: impl FnOnce() -> Result<(), Unhealthy>,
 ) -> Option<Response<Body<G>>> {
     if is_kubelet(headers) {
-        return Some(if healthy {
-            Response::new(Body::text(""))
-        } else {
-            let text = "received SIGTERM from kubelet";
-            text_error(StatusCode::INTERNAL_SERVER_ERROR, text)
+        return Some(match health() {
+            Ok(()) => Response::new(Body::text("")),
+            Err(why) => text_error(StatusCode::INTERNAL_SERVER_ERROR, &why.to_string()),
         });
     }
     let value = headers
@@ -89,7 +139,8 @@ mod tests {
         for (name, value) in lines {
             headers.insert(*name, HeaderValue::from_static(value));
         }
-        answer::<()>(&mut headers, healthy).map(|answer| answer.status())
+        let health = || healthy.then_some(()).ok_or(Unhealthy::Stopping);
+        answer::<()>(&mut headers, health).map(|answer| answer.status())
     }
 
     #[test]
@@ -114,10 +165,24 @@ mod tests {
     }
 
     #[test]
+    fn case_10_readiness_needs_the_autoscaler_and_liveness_does_not() {
+        let (connect, connected) = watch::channel(false);
+        let health = Health::new(Some(connected), Some("/livez".to_owned()));
+        assert_eq!(health.at("/"), Err(Unhealthy::NotConnected));
+        assert_eq!(health.at("/livez"), Ok(()));
+        connect.send_replace(true);
+        assert_eq!(health.at("/"), Ok(()));
+        health.stops();
+        assert_eq!(health.at("/"), Err(Unhealthy::Stopping));
+        assert_eq!(health.at("/livez"), Ok(()));
+        assert_eq!(Health::new(None, None).at("/"), Ok(()));
+    }
+
+    #[test]
     fn a_hash_without_a_probe_is_taken_out() {
         let mut headers = HeaderMap::new();
         headers.insert(header::NETWORK_HASH, HeaderValue::from_static("h"));
-        assert!(answer::<()>(&mut headers, true).is_none());
+        assert!(answer::<()>(&mut headers, || Ok(())).is_none());
         assert!(headers.is_empty());
     }
 }

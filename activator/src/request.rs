@@ -30,6 +30,7 @@ use penstock_relay::request_body::Replay;
 use penstock_relay::serve::{Answer, Caller};
 use penstock_runtime::metrics::Outcome;
 use penstock_runtime::seldom::Seldom;
+use penstock_runtime::trace::Tracer;
 use penstock_types::{Protocol, header};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -42,8 +43,9 @@ use crate::demand::{Open, Reporter, Tracker};
 use crate::discovery::Scout;
 use crate::metrics::{Counted, Measured, Metrics};
 use crate::own_limit::{grpc_type, own_limit};
-use crate::probe;
+use crate::probe::{self, Health};
 use crate::refusal::{NoRoom, RequestError, is_cut_off, is_unreached};
+use crate::request_log::RequestLines;
 use crate::revision::{Entry, Place};
 use crate::route::Rules;
 use crate::server_timing::Marks;
@@ -64,6 +66,10 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// Asks pods whether they take requests.
     pub(crate) scout: Scout,
+    /// Lines about requests, if there may be any.
+    pub(crate) lines: Option<RequestLines>,
+    /// What requests are traced by, if they are.
+    pub(crate) tracer: Option<Arc<Tracer>>,
     /// What those hold who wait.
     pub(crate) budget: Arc<Budget>,
     pub(crate) overflow: Overflow,
@@ -75,8 +81,8 @@ pub(crate) struct Shared {
     pub(crate) repeat_within: Duration,
     /// Failed requests, as they are told.
     pub(crate) failures: Seldom,
-    /// Cancelled when this process was told to stop: probes then fail.
-    pub(crate) stopping: CancellationToken,
+    /// What probes of the kubelet are told.
+    pub(crate) health: Health,
     /// Short tasks beside requests; ended by `cut`.
     pub(crate) aside: TaskTracker,
     pub(crate) cut: CancellationToken,
@@ -98,12 +104,12 @@ impl Answer for App {
         caller: Arc<Caller>,
     ) -> Response<Body<Inside>> {
         let (mut head, body) = request.into_parts();
-        let healthy = !self.shared.stopping.is_cancelled();
-        if let Some(answer) = probe::answer(&mut head.headers, healthy) {
+        let health = || self.shared.health.at(head.uri.path());
+        if let Some(answer) = probe::answer(&mut head.headers, health) {
             return answer;
         }
         let grpc = grpc_type(&head.headers).cloned();
-        let mut measured = Measured::start(&self.shared, &head, &body);
+        let mut measured = Measured::start(&self.shared, &head, &body, &caller);
         match self
             .serve(head, body, &caller, grpc.is_some(), &mut measured)
             .await
@@ -213,6 +219,7 @@ impl App {
             let headers = &mut outgoing.head().headers;
             headers.append(header::PASSTHROUGH_LB, passes);
         }
+        measured.goes_on(&mut outgoing.head().headers);
         if is_gateway {
             // As an ingress does; behind one, it goes on as it came (§7).
             match revision.protocol {
@@ -265,6 +272,7 @@ impl App {
                 self.wait(request, revision.gate.admit()).await?
             }
         };
+        measured.enters();
         let mut repeated = false;
         loop {
             let place = active.slot.place().clone();
@@ -443,6 +451,7 @@ impl Guard for Inside {
             let place = self.held.active.slot.place();
             aside::hold_against(&self.shared, gate, place, Fault::CutOff);
         }
+        self.measured.breaks();
         tracing::debug!("an answer broke off: {error}");
     }
 }

@@ -14,9 +14,9 @@ use penstock_queue_proxy::{gateways, workers};
 use penstock_relay::tls::Pair;
 use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
+use penstock_runtime::limits;
 use penstock_runtime::log::{self, Logging, Outputs, Record};
 use penstock_runtime::signal::Stops;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
@@ -43,7 +43,7 @@ fn run() -> ExitCode {
         }
     };
     log_to(&setup.logging, &setup.identity);
-    raise_descriptor_limit();
+    limits::raise_descriptors();
     let missing = setup.observability.missing();
     if !missing.is_empty() {
         tracing::warn!("asked for, and not there: {}", missing.join("; "));
@@ -85,19 +85,6 @@ fn is_there(pair: &Pair) -> bool {
 /// All of a file, or nothing if it cannot be read.
 fn file(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
-}
-
-/// Takes as many descriptors as may be had: each request has two, and the usual soft limit is
-/// there for programs of another age.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, "the limit of open files stays at {:?}", limit.current);
-    }
 }
 
 fn log_to(logging: &Logging, identity: &Identity) {

@@ -22,6 +22,7 @@ use penstock_relay::tls::TlsError;
 use penstock_relay::workers::Workers;
 use penstock_runtime::admin::{Admin, Page, Routes, TEXT};
 use penstock_runtime::drain::Drained;
+pub use penstock_runtime::drain::Ended;
 use penstock_runtime::metrics::{self, Gather};
 use penstock_runtime::request_log::Lines;
 use penstock_runtime::signal::Stops;
@@ -65,18 +66,6 @@ pub enum StartError {
 fn lines(all: &[NoListener]) -> String {
     let all: Vec<String> = all.iter().map(ToString::to_string).collect();
     all.join("\n")
-}
-
-/// How the program ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "the exit status depends on it"]
-pub enum Ended {
-    /// It was told to stop and drained.
-    Drained(Drained),
-    /// It was told to stop twice.
-    AtOnce,
-    /// A listener died.
-    Died,
 }
 
 /// A queue-proxy with all its listeners, serving.

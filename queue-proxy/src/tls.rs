@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use penstock_relay::tls::{BadVariable, Loaded, Pair, Server, TlsError, Wanted};
+use penstock_relay::tls::{BadVariable, Loaded, POLL, Pair, Server, TlsError, Wanted};
 use penstock_runtime::admin::{Admin, Connection};
 use penstock_runtime::vars::Vars;
 
@@ -17,9 +17,6 @@ const MOUNTED: &str = "/var/lib/knative/certs";
 /// What variables begin with that are about requests, and about metrics.
 const REQUESTS: &str = "QUEUE_PROXY_TLS";
 const METRICS: &str = "METRICS_PROMETHEUS_TLS";
-
-/// Time between two looks at the files.
-const POLL: Duration = Duration::from_secs(60);
 
 /// Which listeners have TLS.
 #[derive(Clone, Debug)]

@@ -18,23 +18,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::USER_AGENT;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, StatusCode, Version};
+use http::{HeaderValue, StatusCode, Version};
 use penstock_relay::serve::Caller;
 use penstock_runtime::metrics::{HTTP_SCOPE, Peer, Scheme, address_and_port, version_name};
-use penstock_runtime::trace::{Context, Kind, Span, Tracer, Value};
+use penstock_runtime::trace::{
+    Attributes, Context, Kind, Span, Tracer, Value, add_address, as_it_came,
+};
 use penstock_types::Slots;
 use tokio::time::Instant;
 
 use crate::metrics::Tag;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
 /// Who tells what only a queue-proxy does.
 const OWN_SCOPE: &str = "knative.dev/serving/pkg/queue";
-
-type Attributes = Vec<(&'static str, Value)>;
 
 /// The spans of a request that is on its way.
 #[derive(Debug)]
@@ -104,7 +101,8 @@ impl Traced {
         if !probe {
             traced.came_with = Context::of(&head.headers);
             if traced.step(What::Server).is_sampled() {
-                traced.server = as_it_came(head, caller, host.as_ref());
+                let scheme = caller.tls().map_or(Scheme::Http, |_| Scheme::Https);
+                traced.server = as_it_came(head, caller.addr(), scheme, host.as_ref());
             }
         }
         traced
@@ -276,40 +274,5 @@ impl Outcome<'_> {
         if let Some(status) = self.status {
             attributes.push(("http.response.status_code", status.as_u16().into()));
         }
-    }
-}
-
-/// What is told of a request as it came.
-fn as_it_came(head: &Parts, caller: &Caller, host: Option<&HeaderValue>) -> Attributes {
-    let peer = caller.addr();
-    let peer_ip = peer.ip().to_canonical().to_string();
-    let said = |name| head.headers.get(name).map(HeaderValue::as_bytes);
-    let first = said(FORWARDED_FOR).and_then(|all| all.split(|&byte| byte == b',').next());
-    let first = first.map(<[u8]>::trim_ascii);
-    let client = first.filter(|first| !first.is_empty());
-    let scheme = caller.tls().map_or(Scheme::Http, |_| Scheme::Https);
-    let mut told = vec![
-        ("url.scheme", scheme.name_and_port().0.into()),
-        ("url.path", Value::of_others(head.uri.path().as_bytes())),
-        (
-            "client.address",
-            Value::of_others(client.unwrap_or(peer_ip.as_bytes())),
-        ),
-        ("network.peer.address", peer_ip.into()),
-        ("network.peer.port", peer.port().into()),
-    ];
-    if let Some(host) = host.and_then(|host| host.to_str().ok()) {
-        add_address(&mut told, address_and_port(Peer::Host(host), scheme));
-    }
-    if let Some(agent) = said(USER_AGENT) {
-        told.push(("user_agent.original", Value::of_others(agent)));
-    }
-    told
-}
-
-fn add_address(to: &mut Attributes, (address, port): (String, Option<u16>)) {
-    to.push(("server.address", Value::of_others(address.as_bytes())));
-    if let Some(port) = port {
-        to.push(("server.port", port.into()));
     }
 }

@@ -3,15 +3,18 @@
 //! Source: spec/activator.md §8.
 
 use prometheus::core::Collector;
-use prometheus::{IntCounter, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntGaugeVec, Opts, Registry};
 
-/// Value of `otel_scope_name`.
-const SCOPE: &str = "knative.dev/serving/pkg/activator";
+use crate::metrics::SCOPE;
+
+/// The only one that is connected to.
+const PEER: &str = "autoscaler";
 
 /// The two series about the connection.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    reachable: IntGauge,
+    /// Absent until there is something to tell.
+    reachable: IntGaugeVec,
     errors: IntCounter,
 }
 
@@ -22,20 +25,22 @@ impl Metrics {
     ///
     /// If `registry` has them already.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let options = |name: &str, help: &str| {
-            Opts::new(name, help)
-                .const_label("peer", "autoscaler")
-                .const_label("otel_scope_name", SCOPE)
-        };
+        let options = |name: &str, help: &str| Opts::new(name, help).const_labels(SCOPE.labels());
         let this = Self {
-            reachable: IntGauge::with_opts(options(
-                "kn_activator_stats_conn_reachable",
-                "1 while there is a connection to the autoscaler",
-            ))?,
-            errors: IntCounter::with_opts(options(
-                "kn_activator_stats_conn_errors_total",
-                "Connections to the autoscaler that were lost",
-            ))?,
+            reachable: IntGaugeVec::new(
+                options(
+                    "kn_activator_stats_conn_reachable",
+                    "1 while there is a connection to the autoscaler",
+                ),
+                &["peer"],
+            )?,
+            errors: IntCounter::with_opts(
+                options(
+                    "kn_activator_stats_conn_errors_total",
+                    "Connections to the autoscaler that were lost",
+                )
+                .const_label("peer", PEER),
+            )?,
         };
         let all: [Box<dyn Collector>; 2] = [
             Box::new(this.reachable.clone()),
@@ -48,7 +53,8 @@ impl Metrics {
     }
 
     pub(super) fn reachable(&self, reachable: bool) {
-        self.reachable.set(i64::from(reachable));
+        let gauge = self.reachable.with_label_values(&[PEER]);
+        gauge.set(i64::from(reachable));
     }
 
     pub(super) fn lost(&self) {

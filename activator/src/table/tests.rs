@@ -62,8 +62,8 @@ impl World {
             response_bytes: 0,
         };
         let metrics = &self.table.metrics;
-        metrics.server.observe(labels(Peer::Host("host")), seen);
-        metrics.client.observe(labels(Peer::Addr(addr(port))), seen);
+        metrics.observe_server(labels(Peer::Host("host")), seen);
+        metrics.observe_client(labels(Peer::Addr(addr(port))), seen);
     }
 
     /// Whether a line of this family has all of `parts`.

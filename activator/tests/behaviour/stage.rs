@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use penstock_activator::{Activator, Metrics, Options, RevisionLoad, Running};
+use penstock_activator::{Activator, Metrics, Options, RequestLines, RevisionLoad, Running};
 use penstock_cluster::{Cluster, Revision, Routes};
 use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
 use penstock_runtime::metrics::Gather;
+use penstock_runtime::trace::Tracer;
 use penstock_testkit::client::{Answer, Client, RequestBody, empty};
 use penstock_testkit::cluster::{RevisionBuilder, ScriptedCluster, revision};
 use penstock_testkit::frames;
@@ -73,6 +74,12 @@ impl Bound {
 
     pub(crate) fn addr(&self) -> SocketAddr {
         self.activator.addr()
+    }
+
+    /// Tells of requests there.
+    pub(crate) fn telling(self, lines: RequestLines, tracer: Arc<Tracer>) -> Self {
+        let activator = self.activator.telling(lines, Some(tracer));
+        Self { activator, ..self }
     }
 
     /// As [`Bound::start`], with these hosts known from the start.

@@ -17,8 +17,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use penstock_cluster_local::reaper;
+use penstock_runtime::limits;
 use penstock_runtime::log;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use cli::{Cli, Command, ExplainArgs, SampleArgs, UpArgs};
 use simulate::SimulateArgs;
@@ -58,7 +58,7 @@ fn up(args: UpArgs) -> ExitCode {
     if log::init(args.log.into(), args.log_level.clone(), log::Stream::Stderr).is_err() {
         return wrong(["the log was set up already"]);
     }
-    raise_descriptor_limit();
+    limits::raise_descriptors();
     let program = match std::env::current_exe() {
         Ok(program) => program,
         Err(error) => return wrong([format!("cannot find the path of this program: {error}")]),
@@ -83,19 +83,6 @@ fn up(args: UpArgs) -> ExitCode {
             say(&sentence);
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Takes as many descriptors as may be had: each request has two or three, and the usual soft
-/// limit of 1024 is there for programs of another age. Pods inherit it.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, "the limit of open files stays at {:?}", limit.current);
     }
 }
 

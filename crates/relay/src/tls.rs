@@ -2,6 +2,7 @@
 //!
 //! - [`Choices`]: versions, cipher suites and curves, by the names that operators know
 //! - [`Certificates`]: a pair of files, read anew when they change
+//! - [`Held`]: a pair that is handed over as text
 //! - [`ClientAuth`]: whether callers have to prove who they are
 //! - [`Wanted`]: the same as a program's variables say it, for one listener
 //! - [`Server`]: all that together, and the handshake
@@ -17,6 +18,7 @@
 mod certificates;
 mod choices;
 mod client_auth;
+mod held;
 mod server;
 mod wanted;
 
@@ -27,8 +29,9 @@ use rustls::crypto::{CryptoProvider, ring};
 pub use certificates::{CertificateError, Certificates, Pair};
 pub use choices::{BadChoice, Choices, Written};
 pub use client_auth::ClientAuth;
+pub use held::Held;
 pub use server::{Agreed, Handshake, HandshakeError, Server, ServerError, Stream};
-pub use wanted::{BadVariable, Loaded, TlsError, Wanted, choices};
+pub use wanted::{BadVariable, Loaded, POLL, TlsError, Wanted, choices};
 
 /// The algorithms that TLS is made of here. Handed over each time, so that no process-wide default
 /// is touched.

@@ -52,6 +52,18 @@ pub enum Drained {
     Died,
 }
 
+/// How the program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the exit status depends on it"]
+pub enum Ended {
+    /// It was told to stop and drained.
+    Drained(Drained),
+    /// It was told to stop twice.
+    AtOnce,
+    /// A listener died.
+    Died,
+}
+
 /// Serves until `stop`, then drains with [`drain`].
 ///
 /// `loops` completes when a loop that must not end has ended, for whatever reason: a panic, too.

@@ -4,6 +4,7 @@
 //! - [`cgroup`]: the processors and the memory that the process has
 //! - [`drain`]: the phases of a shutdown that loses no request
 //! - [`signal`]: stop, stop at once, reload
+//! - [`limits`]: what the system lets it have
 //! - [`log`]: lines for a person or for a machine
 //! - [`seldom`]: what is worth a line only now and then
 //! - [`metrics`]: what is scraped, gathered from several registries
@@ -18,6 +19,7 @@
 pub mod admin;
 pub mod cgroup;
 pub mod drain;
+pub mod limits;
 pub mod log;
 pub mod metrics;
 pub mod request_log;

@@ -4,6 +4,7 @@
 //! - `sampler.rs`: which traces are told
 //! - `config.rs`: where they are told, in the words of the platform and of OpenTelemetry
 //! - `spans.rs`: the way there, from the start to the end of a program
+//! - `http.rs`: what spans tell of a request
 //! - `span.rs`: what is told of a span, as one line of JSON
 //! - `otlp.rs`: spans to a collector, in batches; only with the feature `otlp`, whose crates
 //!   nothing else here needs
@@ -15,6 +16,7 @@
 
 mod config;
 mod context;
+mod http;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 mod sampler;
@@ -23,6 +25,7 @@ mod spans;
 
 pub use config::{Traces, Way};
 pub use context::Context;
+pub use http::{Attributes, add_address, as_it_came};
 pub use sampler::Sampler;
 pub use span::{Kind, Span, Value};
 pub use spans::Spans;

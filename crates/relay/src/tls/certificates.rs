@@ -89,9 +89,9 @@ pub enum CertificateError {
 
 /// What was in the files.
 #[derive(PartialEq, Eq)]
-struct Contents {
-    certificate: Vec<u8>,
-    key: Vec<u8>,
+pub(super) struct Contents {
+    pub(super) certificate: Vec<u8>,
+    pub(super) key: Vec<u8>,
 }
 
 /// The certificate that is shown to callers: the newest good one.
@@ -156,7 +156,7 @@ fn tell_loaded() {
     tracing::info!("Certificate and/or key have changed on disk and were reloaded.");
 }
 
-fn parse(
+pub(super) fn parse(
     pair: &Pair,
     contents: &Contents,
     provider: &CryptoProvider,

@@ -43,6 +43,17 @@ pub struct Choices {
     left_out: Vec<String>,
 }
 
+impl Default for Choices {
+    /// The newest version, and all that is good.
+    fn default() -> Self {
+        Self {
+            versions: vec![&TLS13],
+            provider: provider(),
+            left_out: Vec::new(),
+        }
+    }
+}
+
 impl Choices {
     /// Chooses as `written`.
     ///

@@ -7,12 +7,13 @@ use std::{fmt, io};
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem;
+use rustls::server::ResolvesServerCert;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::{Certificates, Choices, ClientAuth};
+use super::{Choices, ClientAuth};
 
 /// A connection that speaks TLS.
 pub type Stream = tokio_rustls::server::TlsStream<TcpStream>;
@@ -93,7 +94,7 @@ impl Server {
     /// [`ServerError`], most of all if callers are asked for certificates, and those that vouch
     /// for them are bad.
     pub fn new(
-        certificates: Arc<Certificates>,
+        certificates: Arc<dyn ResolvesServerCert>,
         choices: &Choices,
         client_auth: &ClientAuth,
         protocols: &[&str],

@@ -10,6 +10,9 @@ use super::{
     CertificateError, Certificates, Choices, ClientAuth, Pair, Server, ServerError, Written,
 };
 
+/// Time between two looks at files, unless told otherwise.
+pub const POLL: Duration = Duration::from_secs(60);
+
 /// A variable that is wrong, or missing beside another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadVariable {

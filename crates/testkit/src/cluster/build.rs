@@ -85,6 +85,14 @@ impl RevisionBuilder {
         self
     }
 
+    /// With this annotation.
+    #[must_use]
+    pub fn annotation(mut self, key: &str, value: &str) -> Self {
+        let annotations = Arc::make_mut(&mut self.0.annotations);
+        annotations.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
     /// With one more ready pod at `addr`, and one more wanted.
     #[must_use]
     pub fn pod(self, addr: SocketAddr) -> Self {
