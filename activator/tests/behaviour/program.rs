@@ -14,7 +14,6 @@ use penstock_runtime::drain::Drained;
 use penstock_testkit::client::{Answer, Client, empty};
 use penstock_testkit::cluster::ScriptedCluster;
 use penstock_testkit::workload::Workload;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -188,10 +187,9 @@ async fn classic_names_are_those_of_the_dashboards_of_old() {
 #[tokio::test]
 async fn case_10_it_is_ready_once_it_has_its_autoscaler_and_serves_before() {
     let one = Workload::start().await;
-    let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = place.local_addr().unwrap();
-    drop(place);
-    let host = addr.to_string();
+    // It listens, and answers nobody yet.
+    let server = StatServer::bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let host = server.addr().to_string();
     let set = [
         ("PENSTOCK_AUTOSCALER", &*host),
         ("PENSTOCK_LAME_DUCK_MS", "0"),
@@ -210,7 +208,6 @@ async fn case_10_it_is_ready_once_it_has_its_autoscaler_and_serves_before() {
 
     let (_last, leases) = watch::channel(Arc::new(Leases::alone()));
     let stop = CancellationToken::new();
-    let server = StatServer::bind(addr).unwrap();
     let (autoscaler, _batches, _) = server.start(leases, Peers { service: None }, stop.clone());
     within(async { while probe(http1, "/").await.status != 200 {} }).await;
     serving.end().await;

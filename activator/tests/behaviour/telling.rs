@@ -151,6 +151,18 @@ async fn cases_25_and_117_an_answer_that_breaks_off_breaks_off_and_is_told_as_on
     let rest = within(client.read_to_close()).await;
     assert!(rest.len() < 100, "{rest:?}");
     assert_eq!(telling.line().await, "500 0 default\n");
+    // A field that there is none of is told in place of the line.
+    telling.log.replace("{{.Nothing}}").unwrap();
+    telling
+        .stage
+        .client()
+        .await
+        .get("nobody", "/x")
+        .await
+        .unwrap();
+    let line = telling.line().await;
+    let want = "Invalid request log template: method: GET, response code: 404, latency: ";
+    assert!(line.starts_with(want), "{line}");
     telling.stage.end().await;
 }
 
