@@ -25,7 +25,11 @@ pub(crate) struct Asked {
 
 impl AskedPod {
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    /// One at an address that was chosen before.
+    pub(crate) fn on(listener: TcpListener) -> Self {
         let addr = listener.local_addr().unwrap();
         let (to_requests, requests) = mpsc::unbounded_channel();
         let (to_probes, probes) = mpsc::unbounded_channel();
@@ -53,14 +57,22 @@ impl AskedPod {
     pub(crate) fn has_more(&mut self) -> bool {
         self.requests.try_recv().is_ok()
     }
+
+    /// Whether a probe has come that was not taken by [`AskedPod::probe`].
+    pub(crate) fn has_probes(&mut self) -> bool {
+        self.probes.try_recv().is_ok()
+    }
 }
 
 impl Asked {
     /// Answers 200, and closes.
     pub(crate) async fn answer(self, text: &str) {
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n", text.len());
-        self.write(&format!("{head}connection: close\r\n\r\n{text}"))
-            .await;
+        self.write(&fine(text)).await;
+    }
+
+    /// The same, to somebody who may have left.
+    pub(crate) async fn try_answer(mut self, text: &str) {
+        let _ = self.socket.write_all(fine(text).as_bytes()).await;
     }
 
     /// Writes this, and goes on holding the connection.
@@ -68,6 +80,11 @@ impl Asked {
         self.socket.write_all(text.as_bytes()).await.unwrap();
         self
     }
+}
+
+fn fine(text: &str) -> String {
+    let length = text.len();
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}")
 }
 
 async fn serve(

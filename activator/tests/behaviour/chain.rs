@@ -24,13 +24,13 @@ use crate::stage::{
 };
 
 /// A queue-proxy before a container.
-struct QueueProxied {
+pub(crate) struct QueueProxied {
     running: Running,
     _workers: Workers,
 }
 
 impl QueueProxied {
-    fn before(user_addr: SocketAddr) -> Self {
+    pub(crate) fn before(user_addr: SocketAddr) -> Self {
         Self::with_slots(user_addr, 100)
     }
 
@@ -50,11 +50,11 @@ impl QueueProxied {
         }
     }
 
-    fn addr(&self) -> SocketAddr {
+    pub(crate) fn addr(&self) -> SocketAddr {
         self.running.addr()
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         let drained = self.running.drain(Duration::ZERO, Duration::from_secs(60));
         assert_eq!(within(drained).await, Drained::Clean);
     }

@@ -14,6 +14,7 @@ mod chain;
 mod choice;
 mod cold_start;
 mod demand;
+mod discovery;
 mod drain;
 mod dying_pods;
 mod failing_pods;

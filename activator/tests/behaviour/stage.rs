@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 /// The service host of [`hello`].
 pub(crate) const HOST: &str = "hello-00001.default.svc.cluster.local";
 /// Far beyond what any machine needs; it only ends a test that would hang.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// The revision of most tests, `default/hello-00001`.
 pub(crate) fn hello() -> RevisionBuilder {

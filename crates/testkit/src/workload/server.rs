@@ -63,7 +63,15 @@ impl Workload {
     /// If the loopback has no free port.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await;
-        let listener = listener.expect("a free port on the loopback");
+        Self::on(listener.expect("a free port on the loopback"))
+    }
+
+    /// One at an address that was chosen before.
+    ///
+    /// # Panics
+    ///
+    /// If the socket is none.
+    pub fn on(listener: TcpListener) -> Self {
         let addr = listener.local_addr().expect("a bound socket");
         let (sender, streams) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
