@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use penstock_autoscaler::PolicyKind;
 use penstock_runtime::log;
 
+use crate::inject::{InjectArgs, UninjectArgs};
 use crate::simulate::SimulateArgs;
 use crate::up::Rule;
 
@@ -30,6 +31,12 @@ pub(crate) enum Command {
     Simulate(Box<SimulateArgs>),
     /// Asks a running `penstock up` why a service has so many pods, and what would change it
     Explain(ExplainArgs),
+    /// Puts a queue-proxy beside the container that serves, in Deployments and StatefulSets labelled
+    /// penstock.dev/scale: "true", and writes the manifests to standard output: pipe them to
+    /// kubectl apply -f -
+    Inject(InjectArgs),
+    /// Takes out what inject put in
+    Uninject(UninjectArgs),
     /// Serves one of the built-in samples on $PORT
     Sample(SampleArgs),
     /// Ends what a killed `penstock up` left behind

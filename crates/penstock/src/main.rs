@@ -6,6 +6,7 @@
 
 mod cli;
 mod explain;
+mod inject;
 mod sample;
 mod simulate;
 mod up;
@@ -49,6 +50,8 @@ fn main() -> ExitCode {
         Command::Up(args) => up(*args),
         Command::Simulate(args) => run_simulate(&args),
         Command::Explain(args) => run_explain(&args),
+        Command::Inject(args) => rewritten(inject::inject(&args)),
+        Command::Uninject(args) => rewritten(inject::uninject(&args)),
         Command::Sample(args) => run_sample(&args),
         Command::Reaper => run_reaper(),
     }
@@ -114,6 +117,22 @@ fn run_simulate(args: &SimulateArgs) -> ExitCode {
             say(&sentence);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Manifests to standard output, what a person should know to standard error.
+fn rewritten(output: Result<inject::Output, Vec<inject::Mistake>>) -> ExitCode {
+    match output {
+        Ok(output) => {
+            for note in &output.notes {
+                say(note);
+            }
+            match io::stdout().write_all(output.yaml.as_bytes()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            }
+        }
+        Err(mistakes) => wrong(mistakes),
     }
 }
 
