@@ -4,6 +4,7 @@
 //! `workload`: a server that does what its paths say, and one that answers with given bytes.
 //! `client`: hyper's clients, one connection each, and one that writes and reads raw HTTP/1.1.
 //! `frames`: either end of an HTTP/2 connection, frame by frame.
+//! `kube`: a Kubernetes API server in memory, with faults by script.
 //!
 //! All servers listen on port 0 of the loopback and end when they are dropped.
 //!
@@ -16,4 +17,5 @@
 pub mod client;
 pub mod cluster;
 pub mod frames;
+pub mod kube;
 pub mod workload;
