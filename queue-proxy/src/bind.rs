@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use penstock_gate::{Gate, Limits};
 use penstock_relay::body::Late;
-use penstock_relay::forward::{Keep, Relay};
+use penstock_relay::forward::Relay;
 use penstock_relay::listen::{ListenError, listen};
 use penstock_relay::serve::{Port, Stop, serve_all};
 use penstock_relay::tls;
@@ -167,18 +167,15 @@ impl QueueProxy {
             failures: Seldom::default(),
             drain: Drain::default(),
         });
-        let keep = Keep {
-            total: idle.div_ceil(workers.count()),
-            each: idle.div_ceil(workers.count()),
-        };
-        let app = |_| {
+        let app = |relay| {
             Arc::new(App {
                 shared: Arc::clone(&shared),
-                relay: Relay::new(keep),
+                relay,
                 cell: shared.stats.cell(),
             })
         };
-        let apps: Vec<Arc<App>> = (0..workers.count()).map(app).collect();
+        let relays = Relay::siblings(workers, idle).into_iter();
+        let apps: Vec<Arc<App>> = relays.map(app).collect();
         let serve = |listener, tls| {
             let stop = Stop::default();
             let port = Port { listener, tls };

@@ -111,6 +111,24 @@ async fn case_23_health_probes_neither_wait_nor_count_while_the_only_slot_is_tak
 }
 
 #[tokio::test]
+async fn a_container_never_has_more_connections_than_it_takes_requests() {
+    let workload = Workload::start().await;
+    let proxy = before(workload.addr()).slots(1).workers(2).start();
+    // They are spread evenly: one connection for each worker.
+    let mut callers = [
+        Client::http1(proxy.addr()).await,
+        Client::http1(proxy.addr()).await,
+    ];
+    for _ in 0..3 {
+        for caller in &mut callers {
+            assert_eq!(caller.get("a", "/").await.unwrap().status, 200);
+        }
+    }
+    assert_eq!(workload.connections(), 1);
+    proxy.end().await;
+}
+
+#[tokio::test]
 async fn case_24_a_kubelet_probe_needs_no_slot() {
     let workload = Workload::start().await;
     let proxy = before(workload.addr()).slots(1).start();

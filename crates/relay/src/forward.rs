@@ -126,6 +126,16 @@ impl Relay {
             .collect()
     }
 
+    /// One for each of `workers`, in their order, before one upstream that takes `most` requests at
+    /// once: it gets no further connection as long as any of them has an idle one.
+    pub fn siblings(workers: &Workers, most: usize) -> Vec<Self> {
+        let pools = Pool::siblings(workers.count(), most);
+        let relay = |pool| Self {
+            pool: Arc::new(pool),
+        };
+        pools.into_iter().map(relay).collect()
+    }
+
     /// Closes all connections to these upstreams that are idle, and the others once they are.
     pub fn let_go(&self, upstreams: &HashSet<SocketAddr>) {
         self.pool.let_go(upstreams);

@@ -24,6 +24,7 @@ use crate::h1::{
 use crate::incoming::Broken;
 use crate::nearby::Wire;
 use crate::outgoing::Outgoing;
+use crate::pool::Counted;
 use crate::request_body::RequestBody;
 
 /// How long a body waits for the upstream's `100 Continue` before it goes anyway
@@ -93,6 +94,8 @@ pub(crate) struct Link {
     pub(crate) used: bool,
     pub(crate) opened: Instant,
     pub(crate) idle_since: Instant,
+    /// Ends with the connection.
+    _counted: Option<Counted>,
 }
 
 /// What was taken of a body before anything was written.
@@ -119,11 +122,12 @@ impl std::fmt::Debug for Link {
 
 impl Link {
     /// Takes a new connection. Boxed, because it is handed from the pool to an answer and back.
-    pub(crate) fn over(wire: Wire, addr: SocketAddr) -> Box<Self> {
+    pub(crate) fn over(wire: Wire, addr: SocketAddr, counted: Option<Counted>) -> Box<Self> {
         let now = Instant::now();
         Box::new(Self {
             addr,
             wire,
+            _counted: counted,
             buffer: BytesMut::new(),
             scan: Scan::default(),
             out: Outbox::default(),
@@ -307,6 +311,16 @@ impl Link {
 
     pub(crate) fn size_hint(&self) -> SizeHint {
         self.decoder.size_hint()
+    }
+
+    /// Has an idle link watched by the runtime of this thread, and no longer by another's.
+    ///
+    /// # Errors
+    ///
+    /// The system's; the connection is then closed.
+    pub(crate) fn move_here(self) -> io::Result<Self> {
+        let wire = self.wire.move_here()?;
+        Ok(Self { wire, ..self })
     }
 
     /// Gives back what an idle link does not need.

@@ -76,6 +76,14 @@ impl Wire {
         }
     }
 
+    /// The same, watched by the runtime of this thread. What is spoken with upstreams only: no TLS.
+    pub(crate) fn move_here(self) -> io::Result<Self> {
+        match self {
+            Self::Socket(stream) => TcpStream::from_std(stream.into_std()?).map(Self::Socket),
+            other => Ok(other),
+        }
+    }
+
     /// The TLS on it, if there is.
     pub(crate) fn tls(&self) -> Option<&tls::Stream> {
         match self {

@@ -1,9 +1,14 @@
-//! Idle connections to upstreams. Each worker has a pool of its own, so its lock is never
-//! contended: only the thread that made a connection uses it again.
+//! Idle connections to upstreams. Each worker has a pool of its own, so its lock is seldom
+//! contended: the thread that made a connection uses it again.
+//!
+//! Pools that stand before one upstream with a limit are siblings: once as many connections are
+//! open as it takes requests, a worker without an idle one takes another's. To connect instead
+//! would cost more, and an upstream with a thread for each connection might have none left.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -30,9 +35,25 @@ pub(crate) struct Pool {
     keep: Keep,
     /// Listeners of this process, and the worker that this pool belongs to.
     near: Option<(Nearby, usize)>,
-    idle: Mutex<Idle>,
+    idle: Arc<Mutex<Idle>>,
+    siblings: Option<Siblings>,
     shared: Connections,
 }
+
+/// What the pools of several workers have in common.
+#[derive(Clone, Debug)]
+struct Siblings {
+    /// Of all of them.
+    idle: Arc<[Arc<Mutex<Idle>>]>,
+    /// Connections that are open, idle or not.
+    open: Arc<AtomicUsize>,
+    /// How many of them are opened before idle ones are taken from each other.
+    most: usize,
+}
+
+/// Counts a connection as open.
+#[derive(Debug)]
+pub(crate) struct Counted(Arc<AtomicUsize>);
 
 #[derive(Debug, Default)]
 #[expect(
@@ -52,29 +73,42 @@ impl Pool {
         Self {
             keep,
             near,
-            idle: Mutex::default(),
+            idle: Arc::default(),
+            siblings: None,
             shared: Connections::default(),
         }
     }
 
+    /// Siblings, which have at most `most` connections, as far as there are not more requests.
+    pub(crate) fn siblings(count: usize, most: usize) -> Vec<Self> {
+        let idle: Arc<[_]> = (0..count).map(|_| Arc::default()).collect();
+        let siblings = Siblings {
+            idle: Arc::clone(&idle),
+            open: Arc::default(),
+            most,
+        };
+        let keep = Keep {
+            total: most,
+            each: most,
+        };
+        idle.iter()
+            .map(|idle| Self {
+                idle: Arc::clone(idle),
+                siblings: Some(siblings.clone()),
+                ..Self::new(keep, None)
+            })
+            .collect()
+    }
+
     /// An idle connection that is still open, the one used last first.
     pub(crate) fn take(&self, addr: SocketAddr) -> Option<Box<Link>> {
-        loop {
-            let mut link = {
-                let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-                let link = idle.links.get_mut(&addr)?.pop()?;
-                idle.count -= 1;
-                link
-            };
-            if link.idle_since.elapsed() <= IDLE_LIMIT && link.is_free() {
-                return Some(link);
-            }
-        }
+        take(&self.idle, addr).or_else(|| self.siblings.as_ref()?.take(addr))
     }
 
     /// A new connection.
     pub(crate) async fn open(&self, addr: SocketAddr) -> Result<Box<Link>, DialError> {
-        Ok(Link::over(self.connect(addr).await?, addr))
+        let counted = self.siblings.as_ref().map(Siblings::count);
+        Ok(Link::over(self.connect(addr).await?, addr, counted))
     }
 
     async fn connect(&self, addr: SocketAddr) -> Result<Wire, DialError> {
@@ -94,10 +128,13 @@ impl Pool {
         let now = Instant::now();
         link.used = true;
         link.idle_since = now;
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = lock(&self.idle);
         idle.sweep(now);
         let is_gone = |gone: &Instant| link.opened <= *gone;
-        if idle.count >= self.keep.total || idle.gone.get(&link.addr).is_some_and(is_gone) {
+        if idle.count >= self.keep.total
+            || idle.gone.get(&link.addr).is_some_and(is_gone)
+            || self.siblings.as_ref().is_some_and(Siblings::are_many)
+        {
             return;
         }
         let links = idle.links.entry(link.addr).or_default();
@@ -110,7 +147,7 @@ impl Pool {
     /// Closes all connections to these upstreams that are idle, and the others once they are.
     pub(crate) fn let_go(&self, upstreams: &HashSet<SocketAddr>) {
         let now = Instant::now();
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = lock(&self.idle);
         idle.sweep(now);
         idle.links.retain(|addr, _| !upstreams.contains(addr));
         idle.count = idle.links.values().map(Vec::len).sum();
@@ -124,7 +161,57 @@ impl Pool {
     }
 }
 
+/// An idle connection that is still open.
+fn take(idle: &Mutex<Idle>, addr: SocketAddr) -> Option<Box<Link>> {
+    loop {
+        let mut link = lock(idle).pop(addr)?;
+        if link.idle_since.elapsed() <= IDLE_LIMIT && link.is_free() {
+            return Some(link);
+        }
+    }
+}
+
+fn lock(idle: &Mutex<Idle>) -> MutexGuard<'_, Idle> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Siblings {
+    /// Counts one more connection.
+    fn count(&self) -> Counted {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(&self.open))
+    }
+
+    /// Whether more are open than are kept.
+    fn are_many(&self) -> bool {
+        self.open.load(Ordering::Relaxed) > self.most
+    }
+
+    /// An idle connection of any of them, if no more are to be opened. From now on it is of the
+    /// thread that takes it.
+    fn take(&self, addr: SocketAddr) -> Option<Box<Link>> {
+        if self.open.load(Ordering::Relaxed) < self.most {
+            return None;
+        }
+        let link = self.idle.iter().find_map(|idle| take(idle, addr))?;
+        (*link).move_here().ok().map(Box::new)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Idle {
+    /// The connection that was used last.
+    fn pop(&mut self, addr: SocketAddr) -> Option<Box<Link>> {
+        let link = self.links.get_mut(&addr)?.pop()?;
+        self.count -= 1;
+        Some(link)
+    }
+
     /// Closes what has idled too long, now and then.
     fn sweep(&mut self, now: Instant) {
         let swept = *self.swept.get_or_insert(now);
