@@ -123,6 +123,9 @@ impl Answer for App {
             Err(error) => {
                 let (status, reason) = error.verdict();
                 self.tell(&error);
+                if matches!(error, RequestError::Full(_)) {
+                    caller.turn_away();
+                }
                 let answer = error.answer(shared.detail);
                 let size = answer.body().size_hint().exact();
                 measured.refused(status, reason, size.unwrap_or(0));

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -46,6 +46,8 @@ pub struct Caller {
     reply: Option<Reply>,
     /// Requests that wait with a body that nobody reads yet.
     waiting: AtomicUsize,
+    /// The request that was answered last was refused for want of room.
+    refused: AtomicBool,
 }
 
 impl Caller {
@@ -62,6 +64,7 @@ impl Caller {
             interim: Interim::default(),
             reply: None,
             waiting: AtomicUsize::new(0),
+            refused: AtomicBool::new(false),
         }
     }
 
@@ -108,6 +111,17 @@ impl Caller {
     pub fn notice_leaving(&self) -> Noticing<'_> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Noticing(self)
+    }
+
+    /// Tells that the request is refused for want of room. A caller that asks again at once over
+    /// the same connection of HTTP/1 is then made to wait a little: see `h1/rest.rs`.
+    pub fn turn_away(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the latest request was refused, asked once.
+    pub(crate) fn was_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed) && self.refused.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn is_noticed(&self) -> bool {

@@ -27,6 +27,7 @@ mod intake;
 mod outbox;
 #[cfg(test)]
 mod properties;
+mod rest;
 mod server;
 pub(crate) mod stock;
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::encode::{self, Persistence};
 use super::head::{BadHead, RequestHead};
 use super::intake::Shared;
 use super::outbox::{Encoder, Outbox};
+use super::rest::Rest;
 use crate::body::{Body, Guard};
 use crate::caller::Caller;
 use crate::connection::Open;
@@ -62,8 +63,9 @@ pub(crate) async fn serve<A: Answer>(
     open: &Open,
 ) {
     let intake = Shared::new(wire, first, Arc::clone(&caller));
+    let mut rest = Rest::default();
     loop {
-        let Some(head) = next_head(&intake, open).await else {
+        let Some(head) = next_head(&intake, open, rest.until()).await else {
             return;
         };
         // All of these boxed, so that an idle connection does not carry the room for them.
@@ -72,7 +74,7 @@ pub(crate) async fn serve<A: Answer>(
             Err(bad) => Box::pin(refuse(&intake, bad)).await,
         };
         match next {
-            Next::Request => {}
+            Next::Request => rest.after(caller.was_refused()),
             Next::Close { unread } => return Box::pin(close(&intake, unread)).await,
             Next::Switch(body) => return Box::pin(switch(intake, body)).await,
             Next::Cut => return,
@@ -80,10 +82,21 @@ pub(crate) async fn serve<A: Answer>(
     }
 }
 
-/// The next request. `None`: there is none.
-async fn next_head(intake: &Shared, open: &Open) -> Option<Result<RequestHead, BadHead>> {
+/// The next request, not read before the end of `rest`. `None`: there is none.
+async fn next_head(
+    intake: &Shared,
+    open: &Open,
+    mut rest: Option<Instant>,
+) -> Option<Result<RequestHead, BadHead>> {
     let mut since = None;
     poll_fn(|cx| {
+        if let Some(until) = rest
+            && !open.is_closing()
+            && !patience::is_over(until)
+        {
+            return Poll::Pending;
+        }
+        rest = None;
         let mut intake = intake.lock();
         if let Poll::Ready(head) = intake.poll_head(cx) {
             return Poll::Ready(head);
@@ -352,9 +365,10 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use http::Request;
-    use tokio::io::{AsyncWriteExt as _, duplex};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     use crate::connection::serve_connection;
+    use crate::h1::rest::REST;
 
     /// Answers everything itself, at length.
     struct Talkative;
@@ -383,5 +397,60 @@ mod tests {
         let addr = (Ipv4Addr::LOCALHOST, 0).into();
         serve_connection(Wire::Pipe(theirs), addr, &answer, &open).await;
         assert_eq!(start.elapsed(), TAKE_LIMIT);
+    }
+
+    /// Has room for those whose target is `/room`.
+    struct Refusing;
+
+    impl Answer for Refusing {
+        type Guard = ();
+
+        async fn answer(
+            self: Arc<Self>,
+            request: Request<Incoming>,
+            caller: Arc<Caller>,
+        ) -> Response<Body<()>> {
+            if request.uri().path() != "/room" {
+                caller.turn_away();
+            }
+            Response::new(Body::text(""))
+        }
+    }
+
+    /// The time that each of these requests takes.
+    async fn times(targets: &[&str]) -> Vec<Duration> {
+        let (mut ours, theirs) = duplex(1024);
+        let mut times = Vec::new();
+        let asking = async {
+            for target in targets {
+                let start = Instant::now();
+                let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+                ours.write_all(head.as_bytes()).await.unwrap();
+                let mut read = Vec::new();
+                while !read.ends_with(b"\r\n\r\n") {
+                    assert!(ours.read_buf(&mut read).await.unwrap() > 0);
+                }
+                times.push(start.elapsed());
+            }
+            drop(ours);
+        };
+        let (answer, open) = (Arc::new(Refusing), Open::default());
+        let addr = (Ipv4Addr::LOCALHOST, 0).into();
+        let serving = serve_connection(Wire::Pipe(theirs), addr, &answer, &open);
+        tokio::join!(asking, serving);
+        times
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_again_at_once_after_a_second_refusal_waits_a_little() {
+        let none = Duration::ZERO;
+        let asked = times(&["/", "/", "/", "/room", "/room", "/", "/"]).await;
+        for (time, want) in asked
+            .into_iter()
+            .zip([none, none, REST, REST, none, none, none])
+        {
+            // The timer's own unit is a millisecond.
+            assert!(time >= want && time <= want + Duration::from_millis(1));
+        }
     }
 }
