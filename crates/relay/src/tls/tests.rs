@@ -171,7 +171,7 @@ async fn serve(server: Server) -> SocketAddr {
 fn server(certificates: &Arc<Certificates>, written: Written<'_>, auth: &ClientAuth) -> Server {
     let choices = Choices::read(written).unwrap();
     let protocols = ["h2", "http/1.1"];
-    Server::new(Arc::clone(certificates), &choices, auth, &protocols).unwrap()
+    Server::new(certificates.clone(), &choices, auth, &protocols).unwrap()
 }
 
 #[tokio::test]
@@ -378,7 +378,7 @@ fn those_who_vouch_for_callers_have_to_be_there() {
     let choices = Choices::read(Written::default()).unwrap();
     let told = |path: &Path| {
         let auth = ClientAuth::Require(path.to_owned());
-        let server = Server::new(Arc::clone(&certificates), &choices, &auth, &[]);
+        let server = Server::new(certificates.clone(), &choices, &auth, &[]);
         server.unwrap_err().to_string()
     };
     for path in [folder.0.join("none.crt"), folder.write("ca.crt", "garbage")] {
