@@ -2,6 +2,7 @@
 //! workspace itself.
 //!
 //! - `architecture`: who may depend on whom, and what stays out of the sidecar
+//! - `deploy`: the manifests and images for Kubernetes
 //! - `hello`: from nothing to an answer and back; hosts; what is printed
 //! - `input`: the forms of manifests, files and standard input
 //! - `mistakes`: wrong input, sentence by sentence
@@ -29,6 +30,7 @@ mod harness;
 
 mod architecture;
 mod change;
+mod deploy;
 mod hello;
 mod input;
 mod mistakes;
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
     let tests = [
         architecture::tests(),
         change::tests(),
+        deploy::tests(),
         hello::tests(),
         input::tests(),
         mistakes::tests(),
