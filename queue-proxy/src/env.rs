@@ -14,10 +14,11 @@ use std::time::Duration;
 use penstock_relay::body::Late;
 use penstock_relay::tls::Pair;
 use penstock_runtime::log::Logging;
+use penstock_runtime::otlp;
 use penstock_runtime::vars::{BadVars, Vars, go, parsed, text};
 use penstock_types::{Slots, Timeouts};
 
-pub use observability::{Exporter, Observability, Prometheus, RequestLog};
+pub use observability::{Observability, Prometheus, Push, RequestLog};
 
 use crate::metrics::Names;
 use crate::probe_json::{self, Flags};
@@ -153,6 +154,8 @@ pub struct Identity {
     pub host: String,
     /// `OTEL_SERVICE_NAME`
     pub telemetry_service: String,
+    /// `OTEL_RESOURCE_ATTRIBUTES`: what telemetry tells beside all this. What is none is left out.
+    pub telemetry_attributes: Vec<(String, String)>,
 }
 
 /// Reads every variable through `get`: the environment in `main`, a map in tests. `is_there` looks
@@ -222,6 +225,8 @@ fn identity<G: Fn(&str) -> Option<String>>(vars: &mut Vars<G>) -> Identity {
         .or_else(|| given("HOSTNAME"))
         .unwrap_or_default();
     identity.telemetry_service = given("OTEL_SERVICE_NAME").unwrap_or_default();
+    let attributes = given("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+    (identity.telemetry_attributes, _) = otlp::pairs(&attributes);
     identity
 }
 

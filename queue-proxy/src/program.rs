@@ -10,32 +10,34 @@
 //!
 //! All but the first two are on the thread that calls [`Program::run`], which has nothing else to do.
 //!
+//! Where its metrics go is in `figures.rs`.
+//!
 //! Source: spec/queue-proxy.md §2, §5.
 
+mod figures;
+
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_relay::listen::{NoListener, all, at};
+use penstock_relay::listen::{NoListener, all};
 use penstock_relay::tls::TlsError;
 use penstock_relay::workers::Workers;
 use penstock_runtime::admin::{Admin, Page, Routes, TEXT};
 use penstock_runtime::drain::Drained;
 pub use penstock_runtime::drain::Ended;
-use penstock_runtime::metrics::{self, Gather};
 use penstock_runtime::request_log::Lines;
 use penstock_runtime::signal::Stops;
 use penstock_runtime::trace::Spans;
-use prometheus::Registry;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::env::{Identity, Prometheus, Setup};
-use crate::metrics::Names;
+use self::figures::Figures;
+use crate::env::{Identity, Setup};
 use crate::tls::Tls;
-use crate::{Kubelet, Metrics, QueueProxy, RequestLines, Running, Waited};
+use crate::{Kubelet, QueueProxy, RequestLines, Running, Waited};
 
 /// Limit for a head on the listeners for hooks and the autoscaler.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -74,7 +76,7 @@ pub struct Program {
     proxy: Arc<Running>,
     admin: Admin,
     stats: Admin,
-    metrics: Option<(Admin, Gather)>,
+    figures: Figures,
     spans: Spans,
     tls: Tls,
     /// Where requests come over TLS, if they may.
@@ -124,29 +126,12 @@ impl Program {
         if let (Some(config), Some(lines)) = (&observability.request_log, stdout.clone()) {
             choices.requests = RequestLines::to(lines, config, &identity);
         }
-        let spans = observability
-            .traces
-            .as_ref()
-            .map(|traces| Spans::start(traces, stdout.as_ref(), &resource(&identity)));
+        let resource = resource(&identity);
+        let traces = observability.traces.as_ref();
+        let spans = traces.map(|traces| Spans::start(traces, stdout.as_ref(), &resource));
         let spans = spans.unwrap_or_default();
         choices.tracer = spans.tracer.clone();
-        let prometheus = observability.prometheus.as_ref();
-        let scraped = prometheus.and_then(|it| Some((it.names, metrics_listener(it)?)));
-        let (series, metrics) = match scraped {
-            Some((names, listener)) => {
-                let registry = Registry::new();
-                let series = series(&registry, names, &identity)?;
-                metrics::register_process(&registry)?;
-                if names == Names::Current {
-                    metrics::register_target_info(&registry, &resource(&identity))?;
-                }
-                let gather = Gather::default();
-                gather.add(registry);
-                let admin = Admin::on(listener)?;
-                (series, Some((tls.guard_metrics(admin), gather)))
-            }
-            None => (Metrics::none(), None),
-        };
+        let figures = Figures::start(&observability, &tls, &identity, &resource)?;
         let small = |listener| Ok::<_, io::Error>(Admin::on(listener)?.head_timeout(HEAD_TIMEOUT));
         let container = crate::Config {
             readiness: container.readiness.told(say),
@@ -160,10 +145,10 @@ impl Program {
         }
         let (admin, stats) = (small(admin)?, small(stats)?);
         Ok(Self {
-            proxy: Arc::new(bound.start(workers, series)?),
+            proxy: Arc::new(bound.start(workers, figures.series.clone())?),
             admin,
             stats,
-            metrics,
+            figures,
             spans,
             tls,
             tls_addr,
@@ -184,7 +169,7 @@ impl Program {
             tls = self.tls_addr.map(tracing::field::display),
             admin = %self.admin.addr(),
             statistics = %self.stats.addr(),
-            metrics = self.metrics.as_ref().map(|(it, _)| tracing::field::display(it.addr())),
+            metrics = self.figures.page.as_ref().map(|(it, _)| tracing::field::display(it.addr())),
             "serving"
         );
         let stop = CancellationToken::new();
@@ -194,7 +179,7 @@ impl Program {
         }
     }
 
-    async fn serve(self, stop: CancellationToken) -> Ended {
+    async fn serve(mut self, stop: CancellationToken) -> Ended {
         let tasks = TaskTracker::new();
         let close = CancellationToken::new();
         let hook = Arc::new(Hook {
@@ -212,10 +197,11 @@ impl Program {
         tasks.spawn(self.tls.watch());
         let all_told = CancellationToken::new();
         let spans = tasks.spawn(self.spans.deliver(all_told.clone()));
-        if let Some((metrics, gather)) = self.metrics {
+        if let Some((page, gather)) = self.figures.page.take() {
             // It is read until the very end.
-            tasks.spawn(metrics.run(metrics_routes(gather), CancellationToken::new()));
+            tasks.spawn(page.run(figures::routes(gather), CancellationToken::new()));
         }
+        let figures = tasks.spawn(self.figures.deliver(all_told.clone()));
         let quiet = async {
             stop.cancelled().await;
             // A hook may have begun the drain, and be about to take it back.
@@ -236,8 +222,9 @@ impl Program {
             tracing::warn!(left, "what did not end in time was cut off");
         }
         all_told.cancel();
-        if spans.await.is_err() {
-            tracing::error!("the last spans were lost");
+        let (spans, figures) = tokio::join!(spans, figures);
+        if spans.is_err() || figures.is_err() {
+            tracing::error!("the last spans or metrics were lost");
         }
         Ended::Drained(drained)
     }
@@ -262,38 +249,8 @@ fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-fn metrics_listener(prometheus: &Prometheus) -> Option<TcpListener> {
-    let Prometheus { host, port, .. } = prometheus;
-    match at(host, *port) {
-        Ok(listener) => Some(listener),
-        Err(error) => {
-            tracing::error!(%error, "metrics cannot be scraped");
-            None
-        }
-    }
-}
-
-fn series(registry: &Registry, names: Names, of: &Identity) -> prometheus::Result<Metrics> {
-    let service = match of.service.as_str() {
-        "" => "unknown",
-        service => service,
-    };
-    let classic = [
-        ("namespace_name", &*of.namespace),
-        ("service_name", service),
-        ("configuration_name", &*of.configuration),
-        ("revision_name", &*of.revision),
-        ("pod_name", &*of.pod),
-    ];
-    let constant = match names {
-        Names::Current => &[][..],
-        Names::Classic => &classic[..],
-    };
-    Metrics::register_as(registry, names, constant)
-}
-
 /// What is measured, in OpenTelemetry's words (spec/queue-proxy.md §7.2).
-fn resource(of: &Identity) -> [(&'static str, &str); 9] {
+fn resource(of: &Identity) -> Vec<(&str, &str)> {
     let names = [
         &of.telemetry_service,
         &of.service,
@@ -302,7 +259,7 @@ fn resource(of: &Identity) -> [(&'static str, &str); 9] {
         &of.host,
     ];
     let named = names.into_iter().find(|name| !name.is_empty());
-    [
+    let own = [
         ("container.name", "queue-proxy"),
         ("k8s.namespace.name", &of.namespace),
         ("k8s.pod.name", &of.host),
@@ -312,7 +269,16 @@ fn resource(of: &Identity) -> [(&'static str, &str); 9] {
         ("service.instance.id", &of.host),
         ("service.name", named.map_or("", |name| name)),
         ("service.version", env!("CARGO_PKG_VERSION")),
-    ]
+    ];
+    // What an operator adds, and not what is known better here.
+    let is_own = |name: &str| {
+        own.iter()
+            .any(|(known, value)| *known == name && !value.is_empty())
+    };
+    let added = of.telemetry_attributes.iter();
+    let added = added.map(|(name, value)| (&**name, &**value));
+    let added = added.filter(|(name, _)| !is_own(name));
+    own.into_iter().chain(added).collect()
 }
 
 /// What the `preStop` hook of a container calls.
@@ -349,12 +315,6 @@ fn stats_routes(proxy: &Arc<Running>) -> Routes {
     let proxy = Arc::clone(proxy);
     Routes::default().any("/metrics", move || {
         std::future::ready(Page::new(PROTOBUF, proxy.stat()))
-    })
-}
-
-fn metrics_routes(gather: Gather) -> Routes {
-    Routes::default().page("/metrics", move || {
-        Page::new(metrics::CONTENT_TYPE, gather.text())
     })
 }
 

@@ -9,6 +9,7 @@
 //! - [`seldom`]: what is worth a line only now and then
 //! - [`metrics`]: what is scraped, gathered from several registries
 //! - [`request_log`]: a line for each request, by a template
+//! - [`otlp`]: metrics and spans pushed to a collector
 //! - [`trace`]: spans of a request, told to standard output or to a collector
 //! - [`admin`]: the listener for metrics, health and state
 //!
@@ -22,6 +23,7 @@ pub mod drain;
 pub mod limits;
 pub mod log;
 pub mod metrics;
+pub mod otlp;
 pub mod request_log;
 pub mod seldom;
 pub mod signal;

@@ -9,8 +9,8 @@ mod process;
 mod rows;
 mod tally;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
@@ -80,7 +80,8 @@ impl Gather {
         text
     }
 
-    fn families(&self) -> impl Iterator<Item = MetricFamily> {
+    /// All series, by the name of their family.
+    pub(crate) fn families(&self) -> impl Iterator<Item = MetricFamily> {
         // Gathered from a copy: collectors run code of their own, which must not run under the lock.
         let parts: Vec<Part> = self.lock().by_id.values().cloned().collect();
         let mut families: BTreeMap<String, MetricFamily> = BTreeMap::new();
@@ -147,23 +148,39 @@ pub fn register_build_info(registry: &Registry, version: &str) -> prometheus::Re
 }
 
 /// Registers `target_info`, which is always 1 and says what is measured: the `resource`
-/// attributes with their OpenTelemetry names, such as `k8s.pod.name`. Empty ones are left out.
+/// attributes with their OpenTelemetry names, such as `k8s.pod.name`. Empty ones are left out; of
+/// names that are the same as labels the first counts.
 ///
 /// Source: spec/queue-proxy.md §7.1, §7.2; spec/activator.md §8.
 ///
 /// # Errors
 ///
-/// A name is not valid, or the registry has it already.
+/// The registry has it already.
 pub fn register_target_info(
     registry: &Registry,
     resource: &[(&str, &str)],
 ) -> prometheus::Result<()> {
     let told = resource.iter().filter(|(_, value)| !value.is_empty());
-    let labels = told.map(|(name, value)| (name.replace(['.', '-'], "_"), (*value).to_owned()));
-    let opts = Opts::new("target_info", "Target metadata").const_labels(labels.collect());
+    let mut labels = HashMap::new();
+    for (name, value) in told {
+        let label = labels.entry(label_name(name));
+        label.or_insert_with(|| (*value).to_owned());
+    }
+    let opts = Opts::new("target_info", "Target metadata").const_labels(labels);
     let gauge = Gauge::with_opts(opts)?;
     gauge.set(1.0);
     registry.register(Box::new(gauge))
+}
+
+/// With a `_` for all that no label's name has.
+fn label_name(name: &str) -> String {
+    let lead = if name.starts_with(|first: char| first.is_ascii_digit()) {
+        "_"
+    } else {
+        ""
+    };
+    let rest = name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+    format!("{lead}{rest}")
 }
 
 fn merge(families: &mut BTreeMap<String, MetricFamily>, mut family: MetricFamily) {

@@ -6,10 +6,9 @@
 //! - `spans.rs`: the way there, from the start to the end of a program
 //! - `http.rs`: what spans tell of a request
 //! - `span.rs`: what is told of a span, as one line of JSON
-//! - `otlp.rs`: spans to a collector, in batches; only with the feature `otlp`, whose crates
-//!   nothing else here needs
 //!
-//! Spans are told when they have ended. What nobody takes in time is dropped, and that is told.
+//! How they get to a collector is in [`crate::otlp`]. Spans are told when they have ended. What
+//! nobody takes in time is dropped, and that is told.
 //!
 //! Source: spec/queue-proxy.md §3.7, §7.2, §7.3; W3C Trace Context; the names in a line are those of
 //! OpenTelemetry's exporter to standard output in Go.
@@ -17,8 +16,6 @@
 mod config;
 mod context;
 mod http;
-#[cfg(feature = "otlp")]
-pub mod otlp;
 mod sampler;
 mod span;
 mod spans;
@@ -30,6 +27,8 @@ pub use sampler::Sampler;
 pub use span::{Kind, Span, Value};
 pub use spans::Spans;
 
+#[cfg(feature = "otlp")]
+use crate::otlp;
 use crate::request_log::Lines;
 
 /// Decides which traces are told, and tells them.
@@ -52,7 +51,7 @@ enum Sink {
 
 impl Tracer {
     /// A line of JSON for each span; `resource` is what they all are of.
-    pub fn to_lines(sampler: Sampler, lines: Lines, resource: &[(&'static str, &str)]) -> Self {
+    pub fn to_lines(sampler: Sampler, lines: Lines, resource: &[(&str, &str)]) -> Self {
         Self {
             sampler,
             sink: Sink::Lines {

@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+use penstock_runtime::otlp::{Collector, Signal, Wanted};
+#[cfg(not(feature = "otlp"))]
+use penstock_runtime::otlp::{Protocol, WITHOUT_OTLP};
 use penstock_runtime::trace::{Traces, Way};
 use penstock_runtime::vars::{Vars, go, parsed};
 
@@ -21,7 +24,7 @@ pub struct Observability {
     /// Lines about requests, if there are any.
     pub request_log: Option<RequestLog>,
     /// Where metrics are pushed to.
-    pub push: Option<Exporter>,
+    pub push: Option<Push>,
     /// Where spans go.
     pub traces: Option<Traces>,
     /// Whether profiles are to be served.
@@ -48,15 +51,18 @@ pub struct RequestLog {
     pub probes: bool,
 }
 
-/// Where something is sent to, and how.
+/// Where metrics are pushed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exporter {
-    /// The protocol's name in the contract.
-    pub protocol: String,
-    /// Where to; may be empty.
-    pub endpoint: String,
-    /// Time between two of them.
-    pub interval: Duration,
+pub enum Push {
+    /// By OTLP.
+    Otlp {
+        /// The collector.
+        wanted: Wanted,
+        /// Time between two pushes, which is not 0.
+        interval: Duration,
+    },
+    /// As installations before 1.19 could have it, which there is no way for.
+    OpenCensus,
 }
 
 /// The port of the metrics, unless something else is said.
@@ -78,6 +84,9 @@ impl Observability {
         }
         if let Some(traces) = &mut this.traces {
             traces.read(vars);
+        }
+        if let Some(push) = &mut this.push {
+            push.read(vars);
         }
         this
     }
@@ -116,12 +125,12 @@ impl Observability {
         if let Some(tracing) = part(root, "tracing", bad) {
             let wanted = "none, http/protobuf, grpc or stdout";
             let protocol = protocol(&tracing, &["http/protobuf", "grpc", "stdout"], wanted, bad);
-            let endpoint = tracing.get("endpoint").and_then(|field| field.string(bad));
-            let rate = tracing
-                .get("samplingRate")
-                .and_then(|field| field.share(bad));
-            let (endpoint, rate) = (endpoint.unwrap_or_default(), rate.unwrap_or(0.0));
-            this.traces = protocol.map(|protocol| Traces::new(protocol, &endpoint, rate));
+            let rate = tracing.get("samplingRate");
+            let rate = rate.and_then(|field| field.share(bad)).unwrap_or(0.0);
+            this.traces = protocol.map(|protocol| {
+                let endpoint = endpoint(&tracing, protocol, Signal::Traces, bad);
+                Traces::new(protocol, &endpoint, rate)
+            });
         }
         if let Some(runtime) = part(root, "runtime", bad) {
             let word = |text: &str| match text {
@@ -161,7 +170,7 @@ impl Observability {
                     names: Names::Current,
                 });
             }
-            other => self.push = exporter(metrics, other, bad),
+            other => self.push = other.and_then(|protocol| Push::from(metrics, protocol, bad)),
         }
     }
 
@@ -178,8 +187,7 @@ impl Observability {
             probes,
         });
         if given("TRACING_CONFIG_BACKEND") == "zipkin" {
-            let endpoint = given("TRACING_CONFIG_ZIPKIN_ENDPOINT");
-            this.traces = Some(Traces::new("zipkin", &endpoint, 0.0));
+            this.traces = Some(Traces::new("zipkin", "", 0.0));
         }
         match given("SERVING_REQUEST_METRICS_BACKEND").as_str() {
             "prometheus" => {
@@ -189,13 +197,7 @@ impl Observability {
                     names: Names::Classic,
                 });
             }
-            "opencensus" => {
-                this.push = Some(Exporter {
-                    protocol: "opencensus".to_owned(),
-                    endpoint: given("METRICS_COLLECTOR_ADDRESS"),
-                    interval: PUSH_INTERVAL,
-                });
-            }
+            "opencensus" => this.push = Some(Push::OpenCensus),
             "" | "none" => {}
             other => vars.reject(
                 "SERVING_REQUEST_METRICS_BACKEND",
@@ -214,19 +216,67 @@ impl Observability {
 
     /// What was asked for and is not there, each with what there is in its place.
     pub fn missing(&self) -> Vec<String> {
-        let mut missing = Vec::new();
-        if let Some(push) = &self.push {
-            missing.push(format!(
-                "pushing metrics by {} (they can be scraped, with the protocol prometheus)",
-                push.protocol
-            ));
-        }
-        missing.extend(self.traces.as_ref().and_then(Traces::missing));
+        let push = self.push.iter().flat_map(Push::missing);
+        let traces = self.traces.iter().filter_map(Traces::missing);
+        let mut missing: Vec<String> = push.chain(traces).collect();
         if self.profiling {
             missing.push("profiles on port 8008 (perf can take them from the node)".to_owned());
         }
         missing
     }
+}
+
+impl Push {
+    fn from(part: &Object<'_>, protocol: &str, bad: &mut Mistakes) -> Option<Self> {
+        let endpoint = endpoint(part, protocol, Signal::Metrics, bad);
+        let interval = part.get("exportInterval");
+        let interval = interval.and_then(|field| field.nanos(bad));
+        Some(Self::Otlp {
+            wanted: Wanted::new(protocol, &endpoint, Signal::Metrics)?,
+            interval: interval.filter(|it| !it.is_zero()).unwrap_or(PUSH_INTERVAL),
+        })
+    }
+
+    /// What OpenTelemetry's variables change in it.
+    fn read<G: Fn(&str) -> Option<String>>(&mut self, vars: &Vars<G>) {
+        const INTERVAL: &str = "OTEL_METRIC_EXPORT_INTERVAL";
+        let Self::Otlp { wanted, interval } = self else {
+            return;
+        };
+        wanted.read(Signal::Metrics, vars);
+        let Some(text) = vars.text(INTERVAL).filter(|text| !text.is_empty()) else {
+            return;
+        };
+        match parsed(&text).filter(|millis| *millis > 0) {
+            Some(millis) => *interval = Duration::from_millis(millis),
+            None => wanted
+                .missing
+                .push(format!("{INTERVAL}={text:?} (it is ignored)")),
+        }
+    }
+
+    /// What of it was asked for and is not there.
+    fn missing(&self) -> Vec<String> {
+        match self {
+            Self::OpenCensus => vec![not_pushed("opencensus", "there is OTLP")],
+            #[cfg(feature = "otlp")]
+            Self::Otlp { wanted, .. } => wanted.missing.clone(),
+            #[cfg(not(feature = "otlp"))]
+            Self::Otlp { wanted, .. } => {
+                let protocol = match wanted.collector.protocol {
+                    Protocol::Http => "http/protobuf",
+                    Protocol::Grpc => "grpc",
+                };
+                vec![not_pushed(protocol, WITHOUT_OTLP)]
+            }
+        }
+    }
+}
+
+fn not_pushed(protocol: &str, why: &str) -> String {
+    format!(
+        "pushing metrics by {protocol} ({why}; they can be scraped, with the protocol prometheus)"
+    )
 }
 
 impl Prometheus {
@@ -270,19 +320,16 @@ fn protocol(
     part.get("protocol")?.word(word, wanted, bad)?
 }
 
-fn exporter(
-    part: &Object<'_>,
-    protocol: Option<&'static str>,
-    bad: &mut Mistakes,
-) -> Option<Exporter> {
-    let endpoint = part.get("endpoint").and_then(|field| field.string(bad));
-    let interval = part.get("exportInterval");
-    let interval = interval.and_then(|field| field.nanos(bad));
-    Some(Exporter {
-        protocol: protocol?.to_owned(),
-        endpoint: endpoint.unwrap_or_default(),
-        interval: interval.filter(|it| !it.is_zero()).unwrap_or(PUSH_INTERVAL),
-    })
+/// Where a collector is, if that is said and the protocol has one.
+fn endpoint(part: &Object<'_>, protocol: &str, signal: Signal, bad: &mut Mistakes) -> String {
+    let wanted = "an http:// or https:// URL, or name:port, which is reached by https";
+    let url = |text: &str| match text {
+        "" => Some(String::new()),
+        text => Collector::url(text, signal),
+    };
+    let field = part.get("endpoint").filter(|_| protocol != "stdout");
+    let url = field.and_then(|field| field.word(url, wanted, bad));
+    url.unwrap_or_default()
 }
 
 /// `host:port`, `[v6]:port` or `:port`; empty is all addresses and the usual port.

@@ -266,13 +266,96 @@ fn what_is_not_there_is_accepted_and_said() {
         r#"{"requestMetrics":{"protocol":"grpc","endpoint":"c:4317","exportInterval":5000000000},
             "tracing":{"protocol":"grpc","samplingRate":0.25},"runtime":{"profiling":"enabled"}}"#,
     );
-    let push = seen.push.clone().unwrap();
-    assert_eq!(push.endpoint, "c:4317");
-    assert_eq!(push.interval, Duration::from_secs(5));
     let missing = seen.missing();
-    assert_eq!(missing.len(), 3);
-    assert!(missing[0].starts_with("pushing metrics by grpc"));
-    assert!(missing[1].starts_with("traces by grpc"));
+    let last = missing.last().unwrap();
+    assert!(last.starts_with("profiles on port 8008"), "{last}");
+    if cfg!(feature = "otlp") {
+        assert_eq!(missing.len(), 1, "{missing:?}");
+    } else {
+        assert_eq!(missing.len(), 3, "{missing:?}");
+        assert!(missing[0].starts_with("pushing metrics by grpc (this program was built without"));
+        assert!(missing[1].starts_with("traces by grpc"));
+    }
+}
+
+#[test]
+fn metrics_are_pushed_where_and_as_often_as_is_said_and_variables_win() {
+    const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
+    const INTERVAL: &str = "OTEL_METRIC_EXPORT_INTERVAL";
+    let table = [
+        // protocol, endpoint, interval in ns, variables, URL, milliseconds, ignored
+        (
+            "grpc",
+            "c:4317",
+            "5000000000",
+            ["", ""],
+            "https://c:4317/v1/metrics",
+            5000,
+            0,
+        ),
+        (
+            "grpc",
+            "",
+            "0",
+            ["", ""],
+            "http://localhost:4317/v1/metrics",
+            60_000,
+            0,
+        ),
+        (
+            "http/protobuf",
+            "http://c",
+            "1",
+            ["", "250"],
+            "http://c/v1/metrics",
+            250,
+            0,
+        ),
+        (
+            "http/protobuf",
+            "",
+            "0",
+            ["http://e/x", "0"],
+            "http://e/x",
+            60_000,
+            1,
+        ),
+    ];
+    for (protocol, endpoint, nanos, [by_variable, millis], url, want, ignored) in table {
+        let config = format!(
+            r#"{{"requestMetrics":{{"protocol":"{protocol}","endpoint":"{endpoint}",
+                "exportInterval":{nanos}}}}}"#
+        );
+        let vars = [
+            ("OBSERVABILITY_CONFIG", &*config),
+            (ENDPOINT, by_variable),
+            (INTERVAL, millis),
+        ];
+        let Some(Push::Otlp { wanted, interval }) = set(&vars).observability.push else {
+            panic!("{config}");
+        };
+        assert_eq!(wanted.collector.url, url);
+        assert_eq!(wanted.missing.len(), ignored, "{:?}", wanted.missing);
+        assert_eq!(interval, Duration::from_millis(want));
+    }
+    for part in ["requestMetrics", "tracing"] {
+        let config = format!(r#"{{"{part}":{{"protocol":"grpc","endpoint":"10.1.2.3:4317"}}}}"#);
+        assert_eq!(
+            mistakes(&[("OBSERVABILITY_CONFIG", Some(&config))]),
+            format!(
+                "OBSERVABILITY_CONFIG.{part}.endpoint=\"10.1.2.3:4317\" is not an http:// or \
+                 https:// URL, or name:port, which is reached by https"
+            )
+        );
+    }
+}
+
+#[test]
+fn telemetry_tells_what_an_operator_adds() {
+    let setup = set(&[("OTEL_RESOURCE_ATTRIBUTES", "team=a%20b,none,deployment=x")]);
+    let want = [("team", "a b"), ("deployment", "x")];
+    let want = want.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(setup.identity.telemetry_attributes, want);
 }
 
 #[test]

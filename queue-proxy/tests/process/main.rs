@@ -6,10 +6,14 @@
 
 #![expect(clippy::unwrap_used, reason = "what is not as expected fails the test")]
 
+#[cfg(feature = "otlp")]
+mod collector;
 mod drain;
 mod environment;
 mod idle;
 mod listeners;
+#[cfg(feature = "otlp")]
+mod pushed;
 mod request_log;
 mod tls;
 mod traces;

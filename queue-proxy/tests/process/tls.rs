@@ -22,13 +22,13 @@ const PROMETHEUS: &str = r#"{"requestMetrics":{"protocol":"prometheus"}}"#;
 const LOADED: &str = "Certificate and/or key have changed on disk and were reloaded.";
 
 /// A folder with a certificate for `localhost` and its key, gone with the value.
-struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     certificate: CertificateDer<'static>,
 }
 
 impl Folder {
-    fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
         let name = format!("penstock-queue-proxy-{}-{test}", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).unwrap();
@@ -36,7 +36,7 @@ impl Folder {
         Self { path, certificate }
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         self.path.join(name).to_str().unwrap().to_owned()
     }
 }

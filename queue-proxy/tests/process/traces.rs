@@ -51,16 +51,11 @@ async fn a_collector_that_nobody_can_reach_is_said_and_requests_pass_as_they_are
 
 #[cfg(feature = "otlp")]
 mod to_a_collector {
-    use bytes::Bytes;
-    use http::Response;
-    use http_body_util::{BodyExt, Empty};
-    use hyper::service::service_fn;
     use prost::Message;
     use rustix::process::Signal;
-    use tokio::net::TcpListener;
-    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
     use super::*;
+    use crate::collector::Collector;
     use crate::world::{QUIET, ask};
 
     /// What OTLP's messages have of what is looked at here.
@@ -132,39 +127,27 @@ mod to_a_collector {
         code: i32,
     }
 
-    /// A collector; what it was sent, and where.
-    async fn collector() -> (String, UnboundedReceiver<(String, Bytes)>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let (sender, exports) = unbounded_channel();
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let sender = sender.clone();
-                let take = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                    let sender = sender.clone();
-                    async move {
-                        let path = request.uri().path().to_owned();
-                        let body = request.into_body().collect().await?.to_bytes();
-                        let _ = sender.send((path, body));
-                        Ok::<_, hyper::Error>(Response::new(Empty::<Bytes>::new()))
-                    }
-                });
-                let connection = hyper::server::conn::http1::Builder::new();
-                let socket = hyper_util::rt::TokioIo::new(socket);
-                tokio::spawn(async move { connection.serve_connection(socket, take).await });
-            }
-        });
-        (endpoint, exports)
-    }
-
     #[tokio::test]
     async fn spans_go_to_a_collector_and_the_last_ones_before_the_end() {
+        for (protocol, path) in [
+            ("http/protobuf", "/v1/traces"),
+            (
+                "grpc",
+                "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+            ),
+        ] {
+            spans_go_there_before_the_end(protocol, path).await;
+        }
+    }
+
+    async fn spans_go_there_before_the_end(protocol: &str, path: &str) {
         const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
         const SPAN: &str = "b7ad6b7169203331";
         let workload = Workload::start().await;
-        let (endpoint, mut exports) = collector().await;
+        let mut collector = Collector::start(protocol, [], None).await;
+        let endpoint = format!("http://{}", collector.addr);
         let config = format!(
-            r#"{{"tracing":{{"protocol":"http/protobuf","endpoint":"{endpoint}","samplingRate":1}}}}"#
+            r#"{{"tracing":{{"protocol":"{protocol}","endpoint":"{endpoint}","samplingRate":1}}}}"#
         );
         let make = before(workload.addr()).with("OBSERVABILITY_CONFIG", &config);
         let program = make.quiet(QUIET).start().await;
@@ -174,9 +157,9 @@ mod to_a_collector {
         ask(program.at("main"), "GET", "/status/500", &headers).await;
         program.signal(Signal::TERM);
         assert_eq!(program.ended().await.0, 0);
-        let (path, body) = exports.recv().await.unwrap();
-        assert_eq!(path, "/v1/traces");
-        let export = Export::decode(body).unwrap();
+        let taken = collector.next().await;
+        assert_eq!(taken.path, path);
+        let export = Export::decode(taken.message).unwrap();
         let [resource] = &export.resources[..] else {
             panic!("{export:?}");
         };

@@ -160,6 +160,9 @@ fn the_target_tells_what_it_is_under_prometheus_names() {
         ("k8s.pod.name", "hello-1"),
         ("kn.service.name", ""),
         ("container.name", "queue-proxy"),
+        // An operator's own: the same label again, and what no label is called.
+        ("container_name", "other"),
+        ("1/team", "a b"),
     ];
     register_target_info(&registry, &resource).unwrap();
     let gather = Gather::default();
@@ -167,6 +170,6 @@ fn the_target_tells_what_it_is_under_prometheus_names() {
     assert_eq!(
         gather.text(),
         "# HELP target_info Target metadata\n# TYPE target_info gauge\n\
-         target_info{container_name=\"queue-proxy\",k8s_pod_name=\"hello-1\"} 1\n"
+         target_info{_1_team=\"a b\",container_name=\"queue-proxy\",k8s_pod_name=\"hello-1\"} 1\n"
     );
 }

@@ -4,20 +4,20 @@
 //! Source: spec/queue-proxy.md §1, §1.1, §7.3; spec/activator.md §1.1, §1.3.
 
 use super::Sampler;
+#[cfg(feature = "otlp")]
+use crate::otlp::Collector;
+#[cfg(not(feature = "otlp"))]
+use crate::otlp::WITHOUT_OTLP;
+use crate::otlp::{Signal, Wanted};
 use crate::vars::Vars;
-
-/// Where a collector takes spans, unless something else is said.
-const COLLECTOR: &str = "http://localhost:4318";
-/// Where on a collector.
-const PATH: &str = "/v1/traces";
 
 /// Where spans go, and which.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Traces {
     /// The protocol's name in the contract.
     pub protocol: String,
-    /// Where to; may be empty.
-    pub endpoint: String,
+    /// The collector that takes them, if one does.
+    pub wanted: Option<Wanted>,
     /// Which traces are told.
     pub sampler: Sampler,
     /// A sampler that was asked for by a name that nobody here knows.
@@ -29,9 +29,9 @@ pub struct Traces {
 pub enum Way<'a> {
     /// Lines on standard output.
     Stdout,
-    /// OTLP over HTTP, to this URL.
+    /// OTLP.
     #[cfg(feature = "otlp")]
-    Collector(&'a str),
+    Collector(&'a Collector),
     /// Not at all, for this reason.
     None(&'a str),
 }
@@ -46,7 +46,7 @@ impl Traces {
         };
         Self {
             protocol: protocol.to_owned(),
-            endpoint: endpoint.to_owned(),
+            wanted: Wanted::new(protocol, endpoint, Signal::Traces),
             sampler,
             unknown_sampler: None,
         }
@@ -54,18 +54,13 @@ impl Traces {
 
     /// What OpenTelemetry's variables change in it.
     pub fn read<G: Fn(&str) -> Option<String>>(&mut self, vars: &mut Vars<G>) {
-        let given = |name| vars.text(name).filter(|text| !text.is_empty());
-        let whole = given("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
-        let base = given("OTEL_EXPORTER_OTLP_ENDPOINT");
-        self.endpoint = match (whole, base, &*self.endpoint) {
-            (Some(whole), ..) => whole,
-            (None, Some(base), _) => format!("{}{PATH}", base.trim_end_matches('/')),
-            (None, None, "") => format!("{COLLECTOR}{PATH}"),
-            (None, None, endpoint) => with_path(endpoint),
-        };
+        if let Some(wanted) = &mut self.wanted {
+            wanted.read(Signal::Traces, vars);
+        }
         if self.protocol == "stdout" {
             return; // all of them (§7.3)
         }
+        let given = |name| vars.text(name).filter(|text| !text.is_empty());
         if let Some(name) = given("OTEL_TRACES_SAMPLER") {
             let argument = given("OTEL_TRACES_SAMPLER_ARG").unwrap_or_default();
             match Sampler::named(&name, &argument) {
@@ -77,17 +72,13 @@ impl Traces {
 
     /// How they get there, as far as this program has a way.
     pub fn way(&self) -> Way<'_> {
-        match &*self.protocol {
-            "stdout" => Way::Stdout,
+        match &self.wanted {
+            None if self.protocol == "stdout" => Way::Stdout,
+            None => Way::None("http/protobuf, grpc and stdout there are"),
             #[cfg(feature = "otlp")]
-            "http/protobuf" if self.endpoint.starts_with("http://") => {
-                Way::Collector(&self.endpoint)
-            }
-            #[cfg(feature = "otlp")]
-            "http/protobuf" => Way::None("a collector is reached by http:// only"),
+            Some(wanted) => Way::Collector(&wanted.collector),
             #[cfg(not(feature = "otlp"))]
-            "http/protobuf" => Way::None("this program was built without the feature otlp"),
-            _ => Way::None("http/protobuf and stdout there are"),
+            Some(_) => Way::None(WITHOUT_OTLP),
         }
     }
 
@@ -99,20 +90,12 @@ impl Traces {
                 self.protocol
             ));
         }
-        let name = self.unknown_sampler.as_deref()?;
-        Some(format!("the sampler {name:?} (the configured rate counts)"))
-    }
-}
-
-/// With the usual path, where there is none.
-fn with_path(endpoint: &str) -> String {
-    let behind = endpoint
-        .split_once("://")
-        .map_or(endpoint, |(_, behind)| behind);
-    match behind.split_once('/') {
-        None => format!("{endpoint}{PATH}"),
-        Some((_, "")) => format!("{}{PATH}", endpoint.trim_end_matches('/')),
-        Some(_) => endpoint.to_owned(),
+        let sampler = self.unknown_sampler.iter();
+        let sampler =
+            sampler.map(|name| format!("the sampler {name:?} (the configured rate counts)"));
+        let wanted = self.wanted.iter().flat_map(|wanted| wanted.missing.clone());
+        let missing: Vec<String> = sampler.chain(wanted).collect();
+        (!missing.is_empty()).then(|| missing.join("; "))
     }
 }
 
@@ -120,50 +103,22 @@ fn with_path(endpoint: &str) -> String {
 mod tests {
     use super::*;
 
-    fn read(mut traces: Traces, vars: &[(&str, &str)]) -> Traces {
-        let get = |name: &str| {
-            let found = vars.iter().find(|(other, _)| *other == name);
-            found.map(|(_, value)| (*value).to_owned())
-        };
-        traces.read(&mut Vars::new(get));
-        traces
-    }
-
-    #[test]
-    fn the_variables_of_the_endpoint_win_over_the_configured_one() {
-        const TRACES: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
-        const ALL: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-        let table = [
-            // configured, for traces, for all, what counts
-            ("", "", "", "http://localhost:4318/v1/traces"),
-            ("http://c:4318", "", "", "http://c:4318/v1/traces"),
-            ("http://c:4318/", "", "", "http://c:4318/v1/traces"),
-            ("http://c:4318/own", "", "", "http://c:4318/own"),
-            ("http://c", "", "http://all/", "http://all/v1/traces"),
-            ("http://c", "http://t/own", "http://all", "http://t/own"),
-            ("http://c", "http://t", "", "http://t"),
-        ];
-        for (configured, traces, all, want) in table {
-            let made = Traces::new("http/protobuf", configured, 1.0);
-            let got = read(made, &[(TRACES, traces), (ALL, all)]);
-            assert_eq!(got.endpoint, want);
-        }
-    }
-
     #[test]
     fn the_variable_of_the_sampler_wins_over_the_rate_but_not_on_standard_output() {
-        let with = |protocol, name| {
-            let vars = [
-                ("OTEL_TRACES_SAMPLER", name),
-                ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
-            ];
-            read(Traces::new(protocol, "http://c", 0.5), &vars)
+        let with = |protocol, name: &'static str| {
+            let mut traces = Traces::new(protocol, "http://c", 0.5);
+            traces.read(&mut Vars::new(|asked: &str| match asked {
+                "OTEL_TRACES_SAMPLER" => Some(name.to_owned()),
+                "OTEL_TRACES_SAMPLER_ARG" => Some("0.25".to_owned()),
+                _ => None,
+            }));
+            traces
         };
         let quarter = Sampler::named("parentbased_traceidratio", "0.25");
         let table = [
             ("http/protobuf", "", Some(Sampler::of_rate(0.5))),
             ("http/protobuf", "always_on", Some(Sampler::ALWAYS)),
-            ("http/protobuf", "parentbased_traceidratio", quarter),
+            ("grpc", "parentbased_traceidratio", quarter),
             ("http/protobuf", "xray", Some(Sampler::of_rate(0.5))),
             ("stdout", "", Some(Sampler::ALWAYS)),
             ("stdout", "always_off", Some(Sampler::ALWAYS)),
@@ -179,24 +134,17 @@ mod tests {
 
     #[test]
     fn what_there_is_no_way_for_is_said() {
-        let missing = |protocol, endpoint| Traces::new(protocol, endpoint, 1.0).missing();
-        assert_eq!(missing("stdout", ""), None);
-        for (protocol, endpoint) in [
-            ("grpc", "http://c:4317"),
-            ("zipkin", "http://z"),
-            ("http/protobuf", "https://c"),
-        ] {
-            let said = missing(protocol, endpoint).unwrap();
-            assert!(
-                said.starts_with(&format!("traces by {protocol} (")),
-                "{said}"
-            );
+        let missing = |protocol| Traces::new(protocol, "", 1.0).missing();
+        assert_eq!(missing("stdout"), None);
+        let said = missing("zipkin").unwrap();
+        assert!(said.starts_with("traces by zipkin ("), "{said}");
+        for protocol in ["grpc", "http/protobuf"] {
+            let said = missing(protocol);
+            assert_eq!(said.is_none(), cfg!(feature = "otlp"), "{said:?}");
         }
-        let plain = missing("http/protobuf", "http://c");
-        assert_eq!(plain.is_none(), cfg!(feature = "otlp"), "{plain:?}");
-        let mut traces = Traces::new("stdout", "", 1.0);
-        traces.unknown_sampler = Some("xray".to_owned());
-        let said = traces.missing().unwrap();
+        let mut unknown = Traces::new("stdout", "", 1.0);
+        unknown.unknown_sampler = Some("xray".to_owned());
+        let said = unknown.missing().unwrap();
         assert!(said.starts_with("the sampler \"xray\""), "{said}");
     }
 }

@@ -67,7 +67,7 @@ impl Context {
     }
 
     /// The first span of a new trace, not to be told unless somebody says so.
-    pub(super) fn root() -> Self {
+    pub(crate) fn root() -> Self {
         let trace = u128::from(random()) << 64 | u128::from(random());
         Self {
             trace,

@@ -135,7 +135,7 @@ impl Span {
 }
 
 /// What each line says of the process, as JSON; what is empty is left out.
-pub(super) fn resource(attributes: &[(&'static str, &str)]) -> String {
+pub(super) fn resource(attributes: &[(&str, &str)]) -> String {
     let mut json = "[".to_owned();
     for (name, value) in attributes.iter().filter(|(_, value)| !value.is_empty()) {
         if json.len() > 1 {
@@ -147,9 +147,10 @@ pub(super) fn resource(attributes: &[(&'static str, &str)]) -> String {
     json
 }
 
-/// `name` needs no escapes.
 fn write_attribute(to: &mut String, name: &str, text: &str) -> fmt::Result {
-    write!(to, r#"{{"Key":"{name}","Value":{{"Type":"STRING","Value":"#)?;
+    to.write_str(r#"{"Key":"#)?;
+    write_json_string(to, name)?;
+    to.write_str(r#","Value":{"Type":"STRING","Value":"#)?;
     write_json_string(to, text)?;
     to.write_str("}}")
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-#[cfg(feature = "otlp")]
-use super::otlp;
 use super::{Tracer, Traces, Way};
+#[cfg(feature = "otlp")]
+use crate::otlp::Batches;
 use crate::request_log::Lines;
 
 /// Where spans go.
@@ -15,17 +15,13 @@ pub struct Spans {
     /// What requests are traced by, if they are.
     pub tracer: Option<Arc<Tracer>>,
     #[cfg(feature = "otlp")]
-    collector: Option<otlp::Collector>,
+    batches: Option<Batches>,
 }
 
 impl Spans {
     /// As the environment asks for them. A collector that cannot be one is told in the log, and
     /// nothing is traced then.
-    pub fn start(
-        traces: &Traces,
-        stdout: Option<&Lines>,
-        resource: &[(&'static str, &str)],
-    ) -> Self {
+    pub fn start(traces: &Traces, stdout: Option<&Lines>, resource: &[(&str, &str)]) -> Self {
         let mut this = Self::default();
         let sampler = traces.sampler;
         match (traces.way(), stdout) {
@@ -34,10 +30,10 @@ impl Spans {
                 this.tracer = Some(Arc::new(tracer));
             }
             #[cfg(feature = "otlp")]
-            (Way::Collector(endpoint), _) => match otlp::open(endpoint, resource) {
-                Ok((queue, collector)) => {
+            (Way::Collector(collector), _) => match Batches::open(collector, resource) {
+                Ok((queue, batches)) => {
                     this.tracer = Some(Arc::new(Tracer::to_collector(sampler, queue)));
-                    this.collector = Some(collector);
+                    this.batches = Some(batches);
                 }
                 Err(error) => tracing::error!(%error, "requests are not traced"),
             },
@@ -49,8 +45,8 @@ impl Spans {
     /// Takes them there until `stop`, and then those that are left.
     pub async fn deliver(self, stop: CancellationToken) {
         #[cfg(feature = "otlp")]
-        if let Some(collector) = self.collector {
-            collector.run(stop).await;
+        if let Some(batches) = self.batches {
+            batches.run(stop).await;
             return;
         }
         stop.cancelled().await;

@@ -2,7 +2,7 @@ use std::io::{self, Write};
 use std::sync::mpsc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use http::{HeaderMap, HeaderValue};
+use ::http::{HeaderMap, HeaderValue};
 use proptest::prelude::*;
 
 use super::*;
