@@ -115,7 +115,7 @@ fn service(object: &mut Value, seed: u64) {
     default(object, &["spec", "sessionAffinity"], json!("None"));
     if text(object, "/spec/type") != "ExternalName" {
         // On the loopback, where nothing listens: whoever dials it is refused at once.
-        let address = format!("127.96.{}.{}", seed / 250 % 250 + 1, seed % 250 + 1);
+        let address = format!("127.255.{}.{}", seed / 250 % 250 + 1, seed % 250 + 1);
         default(object, &["spec", "clusterIP"], address.into());
         let address = object["spec"]["clusterIP"].clone();
         default(object, &["spec", "clusterIPs"], json!([address]));

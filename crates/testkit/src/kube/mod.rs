@@ -17,6 +17,7 @@ mod answer;
 mod apply;
 mod call;
 mod checks;
+mod controllers;
 mod crds;
 mod defaults;
 mod discovery;
@@ -41,6 +42,7 @@ mod write;
 mod tests;
 
 pub use call::Call;
+pub use controllers::{Controllers, NewPod, Running, Setup};
 pub use faults::{Fault, Matcher};
 pub use kinds::{Generation, Kind};
 pub use rules::{Grant, Rules};

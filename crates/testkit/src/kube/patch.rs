@@ -75,9 +75,7 @@ pub(super) fn strategic(object: &mut Value, patch: &Value) {
             }
         } else if field.starts_with('$') {
             // A directive that says nothing about the outcome here.
-        } else if value.is_null() {
-            members.remove(field);
-        } else if value.get("$patch").and_then(Value::as_str) == Some("delete") {
+        } else if value.is_null() || directive(value) == Some("delete") {
             members.remove(field);
         } else if let Value::Array(items) = value {
             let there = members
@@ -88,6 +86,10 @@ pub(super) fn strategic(object: &mut Value, patch: &Value) {
             strategic(members.entry(field.clone()).or_insert(Value::Null), value);
         }
     }
+}
+
+fn directive(value: &Value) -> Option<&str> {
+    value.get("$patch").and_then(Value::as_str)
 }
 
 fn merge_list(field: &str, there: &mut Value, items: &[Value]) {
@@ -103,7 +105,7 @@ fn merge_list(field: &str, there: &mut Value, items: &[Value]) {
     }
     let keyed: Vec<Value> = items
         .iter()
-        .filter(|item| item.get("$patch").and_then(Value::as_str) != Some("replace"))
+        .filter(|item| directive(item) != Some("replace"))
         .cloned()
         .collect();
     let replaces = keyed.len() < items.len();
@@ -120,7 +122,7 @@ fn merge_list(field: &str, there: &mut Value, items: &[Value]) {
         let at = merged
             .iter()
             .position(|old| key_of(old, keys) == key_of(&item, keys));
-        let deletes = item.get("$patch").and_then(Value::as_str) == Some("delete");
+        let deletes = directive(&item) == Some("delete");
         match (at, deletes) {
             (Some(at), true) => {
                 merged.remove(at);

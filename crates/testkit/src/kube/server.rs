@@ -438,6 +438,10 @@ impl ApiServer {
     pub fn version(&self) -> u64 {
         self.shared.store().version()
     }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
 }
 
 impl Drop for ApiServer {

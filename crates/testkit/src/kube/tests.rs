@@ -1,6 +1,7 @@
 //! The server as kube-rs and as raw requests see it.
 
 mod client;
+mod controllers;
 
 use serde_json::{Value, json};
 

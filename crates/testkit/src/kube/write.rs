@@ -564,6 +564,9 @@ pub(super) fn put(store: &mut Store, key: Key, mut object: Value, writer: &Write
     let manager = writer.of(Operation::Update, Part::Main);
     managers.wrote(&manager, &was, &object, key.kind.custom);
     tell_managers(key.kind, &mut object, &managers);
+    if object == *was {
+        return was; // as with an update that changes nothing
+    }
     store.set(key, object, managers)
 }
 

@@ -185,9 +185,7 @@ async fn a_watcher_tells_what_was_there_and_what_happens() {
 async fn a_watcher_lists_again_when_the_history_is_gone() {
     let server = ApiServer::start().await;
     let api: Api<ConfigMap> = Api::default_namespaced(client(&server));
-    let mut stream = watcher(api, watcher::Config::default())
-        .default_backoff()
-        .boxed();
+    let mut stream = watcher(api, watcher::Config::default()).boxed();
     while !matches!(stream.next().await, Some(Ok(watcher::Event::InitDone))) {}
     // The watch is refused while the history goes; begun again, it is told 410 in its stream.
     server.fault(Matcher::any().verb("watch"), Fault::Status(500), 1);
