@@ -21,10 +21,15 @@
 pub mod client;
 pub mod config_map;
 pub mod deployments;
+mod event;
 mod key;
 pub mod knative;
+mod object;
 mod picture;
+mod position;
 pub mod reflect;
+mod scale;
+mod write;
 
 pub use client::{Access, connect};
 pub use deployments::Deployments;

@@ -5,6 +5,7 @@
 
 mod activity;
 pub mod annotation;
+pub mod choice;
 pub mod demand;
 pub mod header;
 pub mod probe;

@@ -25,6 +25,13 @@ impl Permission {
             plural: K::plural(&()).into_owned(),
         }
     }
+
+    pub(crate) fn named(group: &str, plural: &str) -> Self {
+        Self {
+            group: group.to_owned(),
+            plural: plural.to_owned(),
+        }
+    }
 }
 
 impl fmt::Display for Permission {

@@ -11,7 +11,7 @@
 mod backoff;
 mod complaint;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::pin::pin;
 use std::time::Duration;
@@ -23,12 +23,14 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 pub(crate) use backoff::{Backoff, chance};
 pub use complaint::Reach;
-pub(crate) use complaint::{Complaints, Permission};
+pub(crate) use complaint::{Complaints, Permission, chain};
 
 use crate::Key;
+use crate::object::Version;
 
 /// A part of an object of one kind, as it is on the wire.
 pub(crate) trait Shape:
@@ -159,6 +161,20 @@ impl Reflector {
         to: &mpsc::Sender<M>,
         tell: impl Fn(Change<T>) -> M,
     ) {
+        let (_nobody, late) = mpsc::channel(1);
+        self.follow_with(selection, late, trim, to, tell).await;
+    }
+
+    /// The same, and takes objects that were found by another request, as if they had come by the
+    /// watch: they may have been trimmed to nothing when they did.
+    pub(crate) async fn follow_with<K: Shape, T, M>(
+        &self,
+        selection: &Selection,
+        mut late: mpsc::Receiver<K>,
+        trim: impl Fn(K) -> Option<T>,
+        to: &mpsc::Sender<M>,
+        tell: impl Fn(Change<T>) -> M,
+    ) {
         let resource = Permission::of::<K>();
         let api: Api<DeserializeGuard<K>> = match &selection.namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
@@ -167,7 +183,21 @@ impl Reflector {
         let mut events = pin!(watcher(api, self.config(selection)));
         let mut backoff = Backoff::new(self.rhythm.longest_wait);
         let mut known = Known::default();
-        while let Some(event) = events.next().await {
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                Some(object) = late.recv() => {
+                    for change in known.late(object, &trim) {
+                        if to.send(tell(change)).await.is_err() {
+                            return;
+                        }
+                    }
+                    continue;
+                }
+            };
+            let Some(event) = event else {
+                return;
+            };
             let event = match event {
                 Ok(event) => event,
                 Err(error) => {
@@ -201,12 +231,19 @@ impl Reflector {
     }
 }
 
+/// Time for which a deleted object is remembered: longer than a list takes.
+const LATELY: Duration = Duration::from_secs(60);
+/// Most deleted objects that are remembered.
+const MOST_LATELY: usize = 4096;
+
 /// Keys that have been told.
 #[derive(Default)]
 struct Known {
     keys: HashSet<Key>,
     /// Those of the list that is being read.
     listed: HashSet<Key>,
+    /// What was deleted lately, so that a list which is older than that does not bring it back.
+    lately: VecDeque<(Instant, Key, Version)>,
 }
 
 impl Known {
@@ -257,8 +294,35 @@ impl Known {
                     None => self.gone(&key),
                 }
             }
-            Event::Delete(object) => self.gone(&Key::of(object.meta())),
+            Event::Delete(object) => {
+                let key = Key::of(object.meta());
+                let changes = self.gone(&key);
+                self.remember(key, Version::of(object.meta()));
+                changes
+            }
         }
+    }
+
+    /// What an object means that was found by another request.
+    fn late<K: Shape, T>(&mut self, object: K, trim: impl Fn(K) -> Option<T>) -> Option<Change<T>> {
+        let key = Key::of(object.meta());
+        let version = Version::of(object.meta());
+        let deleted = |(_, gone, at): &(_, Key, Version)| *gone == key && !at.is_before(version);
+        if self.lately.iter().any(deleted) {
+            return None;
+        }
+        let trimmed = trim(object)?;
+        self.keys.insert(key);
+        Some(Change::Is(trimmed))
+    }
+
+    fn remember(&mut self, key: Key, version: Version) {
+        let now = Instant::now();
+        let old = |(at, ..): &(Instant, Key, Version)| now.duration_since(*at) > LATELY;
+        while self.lately.len() >= MOST_LATELY || self.lately.front().is_some_and(old) {
+            self.lately.pop_front();
+        }
+        self.lately.push_back((now, key, version));
     }
 
     fn gone<T>(&mut self, key: &Key) -> Vec<Change<T>> {

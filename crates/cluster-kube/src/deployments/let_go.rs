@@ -1,0 +1,171 @@
+//! The end of management: the label is taken away, and the workload stays.
+//!
+//! Its Service is handed to Kubernetes, which from then on finds the pods by their labels. Our
+//! slices go only after its own lead to pods. If the workload itself is deleted, all that is ours
+//! goes with it, as what it owns.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::arrange::{Arranger, unwritten};
+use super::services::{MANAGED_BY, SeenService};
+use crate::Key;
+use crate::event::{News, Subject, Tone};
+use crate::object::{
+    DeploymentObject, Kind, SERVICE_NAME, ServiceObject, SliceObject, StatefulSetObject, Workload,
+};
+use crate::write::Unwritten;
+
+/// Time in which Kubernetes has to have made slices of its own.
+const TAKEN_OVER: Duration = Duration::from_secs(15);
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What has become of a workload that is not seen any more.
+enum Left {
+    /// It is gone, or going, and what is ours goes with it.
+    Gone,
+    /// It has its label again.
+    Managed,
+    /// It stays, without its label.
+    Unmanaged(Box<Workload>),
+}
+
+impl Arranger {
+    /// Lets go of the Services of a workload that is not managed any more.
+    pub(super) async fn let_go(&self, owner: &Key) -> Result<(), String> {
+        for service in self.desk.services_of(owner) {
+            match self.workload(&service).await {
+                Ok(Left::Unmanaged(workload)) => self.hand_over(&service, &workload).await?,
+                Ok(Left::Gone) => self.desk.remove_service(&service.key),
+                Ok(Left::Managed) => {}
+                Err(error) => return Err(format!("{owner} could not be read: {error}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// What has become of the workload that a Service belongs to.
+    async fn workload(&self, service: &SeenService) -> Result<Left, Unwritten> {
+        let Key { namespace, name } = &service.owner;
+        let read = match service.owner_kind {
+            Kind::Deployment => {
+                let object = self.writer.get::<DeploymentObject>(namespace, name).await;
+                object.map(|object| (object.metadata.clone(), object.seen()))
+            }
+            Kind::StatefulSet => {
+                let object = self.writer.get::<StatefulSetObject>(namespace, name).await;
+                object.map(|object| (object.metadata.clone(), object.seen()))
+            }
+        };
+        let (meta, workload) = match read {
+            Ok(read) => read,
+            Err(Unwritten::Absent) => return Ok(Left::Gone),
+            Err(error) => return Err(error),
+        };
+        let labels = meta.labels.unwrap_or_default();
+        let managed = labels.get(super::LABEL.0).map(String::as_str) == Some(super::LABEL.1);
+        let same = meta.uid.as_deref() == Some(&service.owner_uid);
+        Ok(
+            match workload.filter(|_| same && meta.deletion_timestamp.is_none()) {
+                Some(_) if managed => Left::Managed,
+                Some(workload) => Left::Unmanaged(Box::new(workload)),
+                None => Left::Gone,
+            },
+        )
+    }
+
+    async fn hand_over(&self, service: &SeenService, workload: &Workload) -> Result<(), String> {
+        let Key { namespace, name } = &service.key;
+        let selector = LabelSelector::from(workload.selector.clone());
+        let Some(labels) = selector.match_labels.filter(|labels| !labels.is_empty()) else {
+            // A Service can only ask for labels with values. Better it leads where it led.
+            tracing::warn!(service = %service.key, "it cannot be handed over: its pods are not chosen by labels");
+            self.desk.remove_service(&service.key);
+            return Ok(());
+        };
+        let patch = selecting(service, workload, &labels);
+        let patched = self.writer.patch::<ServiceObject>(namespace, name, &patch);
+        match patched.await {
+            Ok(_) => {}
+            Err(Unwritten::Absent) => return Ok(()),
+            Err(error) => return Err(unwritten("Service", &service.key, &error)),
+        }
+        self.until_taken_over(service, workload).await?;
+        for slice in self.desk.slices_of(&service.key) {
+            let deleted = self
+                .writer
+                .delete::<SliceObject>(namespace, &slice.key.name);
+            deleted
+                .await
+                .map_err(|error| unwritten("EndpointSlice", &slice.key, &error))?;
+        }
+        self.desk.remove_service(&service.key);
+        self.events.tell(News {
+            about: Subject {
+                api_version: "apps/v1",
+                kind: workload.kind.to_string(),
+                key: workload.key.clone(),
+                uid: workload.uid.clone(),
+            },
+            tone: Tone::Normal,
+            reason: "LetGo",
+            note: format!(
+                "it is not scaled any more: the Service {name} leads to its pods, {} of them",
+                workload.replicas
+            ),
+        });
+        Ok(())
+    }
+
+    /// Waits until slices of somebody else lead to pods, if there are any.
+    async fn until_taken_over(
+        &self,
+        service: &SeenService,
+        workload: &Workload,
+    ) -> Result<(), String> {
+        let limit = Instant::now() + TAKEN_OVER;
+        let Key { namespace, name } = &service.key;
+        while workload.replicas > 0 && Instant::now() < limit {
+            let labels = format!("{SERVICE_NAME}={name},{}!={}", MANAGED_BY.0, MANAGED_BY.1);
+            let slices = self.writer.list::<SliceObject>(namespace, &labels).await;
+            let slices =
+                slices.map_err(|error| unwritten("EndpointSlice", &service.key, &error))?;
+            let mut endpoints = slices.into_iter().flat_map(|slice| slice.seen().endpoints);
+            if endpoints.any(|endpoint| endpoint.ready) {
+                return Ok(());
+            }
+            // Once in the life of a workload, and for a moment: not worth a watch.
+            sleep(LOOK).await;
+        }
+        Ok(())
+    }
+}
+
+/// What makes a Service of ours one that chooses pods itself, and no longer ours.
+fn selecting(
+    service: &SeenService,
+    workload: &Workload,
+    labels: &BTreeMap<String, String>,
+) -> Value {
+    let (settings, _) = super::settings::read(workload);
+    let notes = service.annotations.keys();
+    let notes: BTreeMap<&String, Value> = notes.map(|key| (key, Value::Null)).collect();
+    let mut patch = json!({
+        "metadata": { "labels": { MANAGED_BY.0: null }, "annotations": notes },
+        "spec": { "selector": labels },
+    });
+    if let (Some(port), [port_name]) = (settings.port, service.ports.as_slice()) {
+        patch["spec"]["ports"] = json!([{
+            "name": port_name,
+            "port": 80,
+            "targetPort": port,
+            "protocol": "TCP",
+        }]);
+    }
+    patch
+}
