@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kube::core::Selector;
 use penstock_types::{Protocol, RevisionId};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -59,7 +58,6 @@ pub(crate) struct Filed {
     pub(crate) port: Option<u16>,
     pub(crate) protocol: Protocol,
     pub(crate) queue_proxy: bool,
-    pub(crate) selector: Selector,
     pub(crate) left_alone: Option<LeftAlone>,
 }
 
@@ -94,7 +92,6 @@ impl Filed {
             port: settings.port,
             protocol: settings.protocol,
             queue_proxy: settings.queue_proxy,
-            selector: workload.selector.clone(),
             left_alone,
         }
     }

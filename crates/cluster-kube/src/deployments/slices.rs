@@ -169,7 +169,6 @@ impl Wanted {
 
 #[cfg(test)]
 mod tests {
-    use kube::core::Selector;
     use penstock_types::Protocol;
 
     use super::*;
@@ -185,7 +184,6 @@ mod tests {
             port: Some(8012),
             protocol: Protocol::Http1,
             queue_proxy,
-            selector: Selector::default(),
             left_alone: None,
         }
     }

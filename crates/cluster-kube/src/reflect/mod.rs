@@ -187,7 +187,7 @@ impl Reflector {
             let event = tokio::select! {
                 event = events.next() => event,
                 Some(object) = late.recv() => {
-                    for change in known.late(object, &trim) {
+                    if let Some(change) = known.late(object, &trim) {
                         if to.send(tell(change)).await.is_err() {
                             return;
                         }
