@@ -11,7 +11,7 @@ use http::HeaderName;
 use penstock_cluster::Cluster;
 use penstock_relay::forward::{Keep, Relay};
 use penstock_relay::listen::{ListenError, listen};
-use penstock_relay::serve::{Port, Stop, serve_all};
+use penstock_relay::serve::{Most, Port, Stop, serve_all};
 use penstock_relay::tls;
 use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
@@ -70,6 +70,9 @@ pub struct Options {
     /// At this path a probe of the kubelet passes as long as the process lives, whatever becomes of
     /// the autoscaler.
     pub liveness_path: Option<String>,
+    /// Connections of callers at the same time, on all listeners together; who comes beyond that
+    /// is told so with a 503, or a GOAWAY. `None`: as many as there are descriptors.
+    pub connections: Option<usize>,
 }
 
 /// The status for callers for whom there is no room to wait.
@@ -103,9 +106,17 @@ impl Default for Options {
                 each: 100,
             },
             liveness_path: None,
+            connections: None,
         }
     }
 }
+
+/// What callers beyond [`Options::connections`] are told.
+const CROWDED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    content-type: text/plain; charset=utf-8\r\n\
+    proxy-status: penstock-activator; error=connection_limit_reached\r\n\
+    retry-after: 1\r\nconnection: close\r\ncontent-length: 21\r\n\r\n\
+    too many connections\n";
 
 /// An activator that listens but does not serve yet.
 #[derive(Debug)]
@@ -190,7 +201,13 @@ impl Activator {
         metrics: Metrics,
         options: Options,
     ) -> io::Result<Running> {
-        let stop = Stop::default();
+        let stop = match options.connections {
+            Some(connections) => Stop::with_most(Most {
+                connections,
+                refusal: CROWDED,
+            }),
+            None => Stop::default(),
+        };
         let beside = TaskTracker::new();
         let scout = Scout::new(options.discovery, beside.clone(), stop.cut.clone());
         let shared = Arc::new(Shared {

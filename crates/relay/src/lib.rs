@@ -32,6 +32,7 @@
 pub mod body;
 mod caller;
 mod connection;
+mod crowd;
 mod date;
 pub mod deadline;
 mod dial;

@@ -19,6 +19,8 @@ use tokio_util::task::TaskTracker;
 use crate::body::{Body, Guard};
 pub use crate::caller::Caller;
 use crate::connection::{Open, serve_connection, shake_hands};
+pub use crate::crowd::Most;
+use crate::crowd::{Crowd, Member};
 use crate::nearby::{Door, PIPE, Wire};
 use crate::tls;
 use crate::workers::{Worker, Workers};
@@ -29,7 +31,7 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 /// The address of a caller in the same process, who has none.
 const WITHIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// What ends a server: see the drain phases of its process.
+/// What ends a server (see the drain phases of its process), and what bounds it.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
     /// No new connection; open requests finish.
@@ -41,6 +43,19 @@ pub struct Stop {
     /// Cancelled by an accept loop that ends by itself, which is a panic: somebody who connects
     /// would wait for ever.
     pub died: CancellationToken,
+    /// All connections on its ports; without it there may be any number.
+    crowd: Option<Arc<Crowd>>,
+}
+
+impl Stop {
+    /// Of a server that takes no more connections than `most`, on all its ports together. Those
+    /// within the process do not count.
+    pub fn with_most(most: Most) -> Self {
+        Self {
+            crowd: Some(Crowd::new(most)),
+            ..Self::default()
+        }
+    }
 }
 
 /// Answers requests. One is made for each worker; it is shared by all connections there.
@@ -148,6 +163,7 @@ fn accept_on<A: Answer>(
             own: index,
             workers: workers.clone(),
             seats: Arc::clone(seats),
+            crowd: stop.crowd.clone(),
         };
         let close = stop.close.clone();
         let accept = async move {
@@ -189,7 +205,7 @@ impl<A: Answer> Door for Inside<A> {
     fn enter(&self, worker: usize) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(PIPE);
         let seat = Arc::clone(&self.0[worker]);
-        let counted = Counted::enter(&seat.worker);
+        let counted = Counted::enter(&seat.worker, None);
         let (tasks, handle) = (seat.tasks.clone(), seat.worker.handle.clone());
         tasks.spawn_on(
             connection(Wire::Pipe(theirs), WITHIN, seat, counted),
@@ -206,6 +222,7 @@ struct Accepting<A> {
     own: usize,
     workers: Workers,
     seats: Seats<A>,
+    crowd: Option<Arc<Crowd>>,
 }
 
 impl<A: Answer> Accepting<A> {
@@ -240,9 +257,16 @@ impl<A: Answer> Accepting<A> {
 
     /// Hands a connection to the worker with the fewest.
     fn place(&self, stream: TcpStream, addr: SocketAddr) {
+        let member = match &self.crowd {
+            None => None,
+            Some(crowd) => match crowd.enter() {
+                Some(member) => Some(member),
+                None => return self.turn_away(crowd, stream),
+            },
+        };
         let chosen = self.workers.idlest(self.own);
         let seat = Arc::clone(&self.seats[chosen]);
-        let counted = Counted::enter(&seat.worker);
+        let counted = Counted::enter(&seat.worker, member);
         let tasks = seat.tasks.clone();
         if chosen == self.own {
             tasks.spawn(arrived(stream, self.tls.clone(), addr, seat, counted));
@@ -257,6 +281,17 @@ impl<A: Answer> Accepting<A> {
                 },
                 &handle,
             );
+        }
+    }
+}
+
+impl<A> Accepting<A> {
+    /// Tells somebody that there is no room; who speaks TLS would have to shake hands for it.
+    fn turn_away(&self, crowd: &Arc<Crowd>, stream: TcpStream) {
+        if self.tls.is_none()
+            && let Some(refusing) = crowd.refuse(stream)
+        {
+            self.seats[self.own].tasks.spawn(refusing);
         }
     }
 }
@@ -299,34 +334,24 @@ async fn connection<A: Answer>(
 }
 
 /// Counts a connection among its worker's while held, whether or not it comes to be served.
-struct Counted(Arc<Worker>);
+struct Counted {
+    worker: Arc<Worker>,
+    /// And among all of the server's, if there may be only so many.
+    _member: Option<Member>,
+}
 
 impl Counted {
-    fn enter(worker: &Arc<Worker>) -> Self {
+    fn enter(worker: &Arc<Worker>, member: Option<Member>) -> Self {
         worker.connections.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(worker))
+        Self {
+            worker: Arc::clone(worker),
+            _member: member,
+        }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_task_that_panics_is_noticed_and_one_that_ends_is_not() {
-        let died = CancellationToken::new();
-        let accepting = to_its_end(async { panic!("no more") }, died.clone());
-        assert!(tokio::spawn(accepting).await.unwrap_err().is_panic());
-        assert!(died.is_cancelled());
-        let died = CancellationToken::new();
-        let accepting = to_its_end(std::future::ready(()), died.clone());
-        tokio::spawn(accepting).await.unwrap();
-        assert!(!died.is_cancelled());
+        self.worker.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
