@@ -304,7 +304,8 @@ mod tests {
         )]);
         let all = maps.observability(&otel).unwrap();
         assert!(all.prometheus && all.push.is_none());
-        assert_eq!(all.traces.unwrap().endpoint, "http://two:4318/t");
+        let collector = all.traces.unwrap().wanted.unwrap().collector;
+        assert_eq!(collector.url, "http://two:4318/t");
     }
 
     #[test]
