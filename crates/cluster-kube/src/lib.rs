@@ -14,6 +14,7 @@
 //! - [`client`]: the way to the API server
 //! - [`reflect`]: copies of objects, kept up to date
 //! - [`config_map`]: ConfigMaps as live values
+//! - [`lease`]: which of several autoscalers holds which bucket
 //! - [`deployments`], [`knative`]: the two clusters
 
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@ pub mod config_map;
 pub mod deployments;
 mod event;
 mod key;
+pub mod lease;
 pub mod knative;
 mod object;
 mod picture;

@@ -2,6 +2,8 @@
 //!
 //! Source: spec/activator.md §1.4, §4.1, §9; spec/autoscaler.md §3, §7 to §9.
 
+pub mod scaling;
+
 use std::sync::Arc;
 
 use kube::Client;

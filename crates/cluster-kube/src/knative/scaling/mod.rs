@@ -1,0 +1,208 @@
+//! A Knative install as its autoscaler sees and writes it.
+//!
+//! ```text
+//! PodAutoscaler ─┐                                   ┌─► scale of the Deployment
+//! SKS, Metric   ─┼─► store ─► Snapshot ─► the loop ──┤
+//! Deployment    ─┤                                   └─► SKS, Metric, status of the PodAutoscaler
+//! pods          ─┘
+//! ```
+//!
+//! A revision is a PodAutoscaler of the class `kpa.autoscaling.knative.dev`; those of other classes
+//! are not in the picture. What Knative's own RBAC gives its autoscaler is enough.
+//!
+//! Source: spec/autoscaler.md §3, §7 and §9.
+
+mod objects;
+mod settle;
+mod status;
+mod store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use http::header::CONTENT_TYPE;
+use kube::Client;
+use penstock_cluster::{BoxFuture, Cluster, ScaleError, Snapshot, Wish};
+use penstock_types::RevisionId;
+use serde::de::IgnoredAny;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use super::Options;
+use crate::Key;
+use crate::picture::{BACKLOG, Complete, Tasks, keep};
+use crate::reflect::{Complaints, Reach, Reflector, Selection};
+use objects::{Deployment, Metric, PodAutoscaler, PodObject, ServerlessService, TargetRef};
+use store::{Canvas, Member, REVISION, Seen, Store, Workload};
+
+/// Longest time that one request may take.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// The cluster of a Knative install, to be scaled.
+pub struct Scaling {
+    client: Client,
+    store: Store,
+    pictures: watch::Receiver<Arc<Snapshot>>,
+    complete: Complete,
+    reach: watch::Receiver<Reach>,
+    _tasks: Tasks,
+}
+
+impl Scaling {
+    /// Begins to look. The tasks run on the runtime that this is called in, until the cluster is
+    /// dropped.
+    pub fn start(client: Client, options: &Options) -> Arc<Self> {
+        let complaints = Complaints::new();
+        let reach = complaints.reach();
+        let tasks = Tasks::default();
+        let store = Store::default();
+        let (to, changes) = mpsc::channel(BACKLOG);
+        follow(&client, options, &complaints, &tasks, &to);
+        let (snapshots, pictures) = watch::channel(Arc::default());
+        let (told, complete) = watch::channel(false);
+        let canvas = Canvas::new(store.clone(), options.domain.as_str().into());
+        tasks.spawn(keep(canvas, changes, snapshots, told));
+        Arc::new(Self {
+            client,
+            store,
+            pictures,
+            complete,
+            reach,
+            _tasks: tasks,
+        })
+    }
+
+    /// Waits for the first whole picture.
+    pub async fn complete(&self) {
+        // The other end lives as long as the cluster.
+        let _ = self.complete.clone().wait_for(|complete| *complete).await;
+    }
+
+    /// Whether what is shown is what is.
+    pub fn reach(&self) -> watch::Receiver<Reach> {
+        self.reach.clone()
+    }
+}
+
+/// Follows all kinds of objects that a revision is made of.
+fn follow(
+    client: &Client,
+    options: &Options,
+    complaints: &Complaints,
+    tasks: &Tasks,
+    to: &mpsc::Sender<Seen>,
+) {
+    let reflector = Reflector::new(client.clone(), options.rhythm, complaints.clone());
+    let all = Selection {
+        namespace: options.namespace.clone(),
+        ..Selection::default()
+    };
+    let labelled = Selection {
+        labels: Some(REVISION.to_owned()),
+        ..all.clone()
+    };
+    macro_rules! watch {
+        ($kind:ty, $selection:expr, $trim:expr, $seen:path) => {{
+            let (reflector, selection, to) = (reflector.clone(), $selection.clone(), to.clone());
+            tasks.spawn(async move {
+                let trim: fn($kind) -> Option<_> = $trim;
+                reflector.follow(&selection, trim, &to, $seen).await;
+            });
+        }};
+    }
+    watch!(PodAutoscaler, all, |it| Some(without_managers(it)), Seen::Autoscaler);
+    watch!(ServerlessService, all, |it| Some(without_managers(it)), Seen::Path);
+    watch!(Metric, all, |it| Some(without_managers(it)), Seen::Metric);
+    watch!(Deployment, labelled, |it| Workload::of(&it), Seen::Workload);
+    watch!(PodObject, labelled, |it| Member::of(&it), Seen::Pod);
+}
+
+/// Who wrote which field is half of an object, and of no use here.
+fn without_managers<K: kube::Resource>(mut object: K) -> K {
+    object.meta_mut().managed_fields = None;
+    object
+}
+
+impl Cluster for Scaling {
+    fn snapshot(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.pictures.clone()
+    }
+
+    fn scale<'a>(
+        &'a self,
+        revision: &'a RevisionId,
+        pods: u32,
+    ) -> BoxFuture<'a, Result<(), ScaleError>> {
+        let key = Key::from(revision);
+        let autoscaler = self.store.autoscaler(&key);
+        Box::pin(async move {
+            let unknown = || ScaleError::UnknownRevision(revision.clone());
+            let autoscaler = autoscaler.ok_or_else(unknown)?;
+            let target = &autoscaler.spec.scale_target_ref;
+            match timeout(LIMIT, patch_scale(&self.client, &key, target, pods)).await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(error)) => Err(refused(revision, &error)),
+                Err(late) => Err(refused(revision, &late)),
+            }
+        })
+    }
+
+    fn settle<'a>(
+        &'a self,
+        revision: &'a RevisionId,
+        wish: Wish,
+    ) -> BoxFuture<'a, Result<(), ScaleError>> {
+        Box::pin(async move {
+            let settling = settle::settle(&self.client, &self.store, revision, &wish);
+            match timeout(LIMIT * 4, settling).await {
+                Ok(settled) => settled,
+                Err(late) => Err(refused(revision, &late)),
+            }
+        })
+    }
+}
+
+/// Writes the number of pods (spec/autoscaler.md §7, "Scale", step 4).
+async fn patch_scale(
+    client: &Client,
+    key: &Key,
+    target: &TargetRef,
+    pods: u32,
+) -> kube::Result<IgnoredAny> {
+    let Key { namespace, .. } = key;
+    let TargetRef {
+        api_version,
+        kind,
+        name,
+    } = target;
+    let root = if api_version.contains('/') { "apis" } else { "api" };
+    let plural = format!("{}s", kind.to_ascii_lowercase());
+    let patch = format!(r#"[{{"op":"add","path":"/spec/replicas","value":{pods}}}]"#);
+    let request = Request::patch(format!(
+        "/{root}/{api_version}/namespaces/{namespace}/{plural}/{name}/scale"
+    ))
+    .header(CONTENT_TYPE, "application/json-patch+json")
+    .body(patch.into_bytes())
+    .map_err(kube::Error::HttpError)?;
+    client.request(request).await
+}
+
+fn refused(revision: &RevisionId, error: &dyn std::error::Error) -> ScaleError {
+    let mut reason = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !reason.contains(&more) {
+            reason = format!("{reason}: {more}");
+        }
+        source = error.source();
+    }
+    ScaleError::Refused {
+        revision: revision.clone(),
+        reason,
+    }
+}
+
+#[cfg(test)]
+mod tests;
