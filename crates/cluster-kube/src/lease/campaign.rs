@@ -128,9 +128,10 @@ impl Campaign {
     ) -> Option<Lease> {
         self.look(known);
         loop {
-            let theirs = known
-                .as_ref()
-                .filter(|seen| seen.holder().is_some_and(|it| it != self.candidate.identity));
+            let theirs = known.as_ref().filter(|seen| {
+                seen.holder()
+                    .is_some_and(|it| it != self.candidate.identity)
+            });
             let holder = theirs.and_then(Seen::holder);
             let port = self.candidate.port;
             let at = holder.and_then(|holder| address(holder, port));
@@ -327,7 +328,11 @@ impl Campaign {
     }
 
     async fn replace(&self, lease: &Lease) -> kube::Result<Lease> {
-        limited(self.api.replace(self.bucket(), &PostParams::default(), lease)).await
+        limited(
+            self.api
+                .replace(self.bucket(), &PostParams::default(), lease),
+        )
+        .await
     }
 
     /// What is written when this candidate takes or renews what was `before`.

@@ -55,7 +55,9 @@ async fn attempt(client: &Client, candidate: &Candidate, bucket: &str) -> kube::
         "spec": { "ports": [{ "name": "http", "port": port, "targetPort": port, "protocol": "TCP" }] },
     });
     let services: Api<Service> = Api::namespaced(client.clone(), namespace);
-    services.patch(bucket, &ours, &Patch::Apply(service)).await?;
+    services
+        .patch(bucket, &ours, &Patch::Apply(service))
+        .await?;
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",

@@ -111,8 +111,18 @@ fn follow(
             });
         }};
     }
-    watch!(PodAutoscaler, all, |it| Some(without_managers(it)), Seen::Autoscaler);
-    watch!(ServerlessService, all, |it| Some(without_managers(it)), Seen::Path);
+    watch!(
+        PodAutoscaler,
+        all,
+        |it| Some(without_managers(it)),
+        Seen::Autoscaler
+    );
+    watch!(
+        ServerlessService,
+        all,
+        |it| Some(without_managers(it)),
+        Seen::Path
+    );
     watch!(Metric, all, |it| Some(without_managers(it)), Seen::Metric);
     watch!(Deployment, labelled, |it| Workload::of(&it), Seen::Workload);
     watch!(PodObject, labelled, |it| Member::of(&it), Seen::Pod);
@@ -176,7 +186,11 @@ async fn patch_scale(
         kind,
         name,
     } = target;
-    let root = if api_version.contains('/') { "apis" } else { "api" };
+    let root = if api_version.contains('/') {
+        "apis"
+    } else {
+        "api"
+    };
     let plural = format!("{}s", kind.to_ascii_lowercase());
     let patch = format!(r#"[{{"op":"add","path":"/spec/replicas","value":{pods}}}]"#);
     let request = Request::patch(format!(

@@ -150,9 +150,8 @@ impl Desk<'_> {
     }
 
     async fn metric(&self, private: &str) -> Result<(), Trouble> {
-        let nanos = |window: std::time::Duration| {
-            i64::try_from(window.as_nanos()).unwrap_or(i64::MAX)
-        };
+        let nanos =
+            |window: std::time::Duration| i64::try_from(window.as_nanos()).unwrap_or(i64::MAX);
         let spec = MetricSpec {
             stable_window: nanos(self.wish.stable_window),
             panic_window: nanos(self.wish.panic_window),

@@ -9,9 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use penstock_cluster::{Standing, Way, Wish};
 use penstock_types::{Activity, Inactive};
 
-use super::objects::{
-    Condition, PodAutoscaler, PodAutoscalerStatus, ServerlessService, condition,
-};
+use super::objects::{Condition, PodAutoscaler, PodAutoscalerStatus, ServerlessService, condition};
 
 const ACTIVE: &str = "Active";
 const INITIALIZED: &str = "ScaleTargetInitialized";
@@ -56,7 +54,11 @@ fn way(pa: &PodAutoscaler, sks: &ServerlessService, domain: &str) -> Option<Way>
     sks.status.private_service()?;
     let by_activators = condition(&sks.status.conditions, BY_ACTIVATORS);
     let namespace = sks.metadata.namespace.as_deref().unwrap_or_default();
-    let port = if pa.spec.protocol_type == "h2c" { 81 } else { 80 };
+    let port = if pa.spec.protocol_type == "h2c" {
+        81
+    } else {
+        80
+    };
     Some(Way {
         proxied: sks.spec.mode == PROXY,
         proxied_since: by_activators
@@ -114,9 +116,8 @@ pub(super) fn status(
         (PATH_READY, path_ready),
         (INITIALIZED, initialized),
     ];
-    let named = |name: Option<&str>, before: &String| {
-        name.map_or_else(|| before.clone(), str::to_owned)
-    };
+    let named =
+        |name: Option<&str>, before: &String| name.map_or_else(|| before.clone(), str::to_owned);
     PodAutoscalerStatus {
         observed_generation: pa.metadata.generation,
         conditions: conditions

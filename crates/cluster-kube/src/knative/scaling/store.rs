@@ -10,9 +10,7 @@ use penstock_cluster::{Phase, Pod, Readiness, Revision, Snapshot};
 use penstock_types::annotation::{AUTOSCALING, Annotations};
 use penstock_types::{Protocol, Reachability, RevisionId, Slots, Timeouts};
 
-use super::objects::{
-    Deployment, Metric, PodAutoscaler, PodObject, ServerlessService, condition,
-};
+use super::objects::{Deployment, Metric, PodAutoscaler, PodObject, ServerlessService, condition};
 use super::status::{moment, standing};
 use crate::Key;
 use crate::picture::Painter;
@@ -239,7 +237,9 @@ impl Member {
         let ago = |time| SystemTime::now().duration_since(moment(time)).ok();
         let now = Instant::now();
         let started = status.start_time.as_ref();
-        let started = started.map(|time| now.checked_sub(ago(time)?)).unwrap_or_default();
+        let started = started
+            .map(|time| now.checked_sub(ago(time)?))
+            .unwrap_or_default();
         Some(Self {
             own: Key::of(&pod.metadata),
             revision: owner(&pod.metadata)?,
@@ -351,7 +351,11 @@ fn revision(id: &RevisionId, known: &Known, domain: &str) -> Option<Revision> {
         let value = labels.and_then(|labels| labels.get(name));
         value.map_or("", String::as_str).into()
     };
-    let mut pods: Vec<Pod> = known.pods.values().filter_map(|pod| pod.picture()).collect();
+    let mut pods: Vec<Pod> = known
+        .pods
+        .values()
+        .filter_map(|pod| pod.picture())
+        .collect();
     pods.sort_by_key(|pod| pod.addr);
     let target = &pa.spec.scale_target_ref.name;
     let workload = known.workload.as_ref();
@@ -361,9 +365,7 @@ fn revision(id: &RevisionId, known: &Known, domain: &str) -> Option<Revision> {
         service: label(SERVICE),
         configuration: label(CONFIGURATION),
         annotations: Arc::new(kept(annotations)),
-        slots: Slots::from_concurrency(
-            u32::try_from(pa.spec.container_concurrency).unwrap_or(0),
-        ),
+        slots: Slots::from_concurrency(u32::try_from(pa.spec.container_concurrency).unwrap_or(0)),
         timeouts: Timeouts::default(),
         protocol: match pa.spec.protocol_type.as_str() {
             "h2c" => Protocol::H2c,
