@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::probe::Health;
 use crate::request::{App, Shared};
 use crate::request_log::RequestLines;
+use crate::revision::Entry;
 use crate::route::Rules;
 use crate::subset::Position;
 use crate::table::Table;
@@ -356,6 +357,11 @@ impl Handle {
         if let Some(entry) = self.shared.table.known().revisions.get(revision) {
             entry.stand_at(position);
         }
+    }
+
+    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
+        let known = self.shared.table.known();
+        known.revisions.values().cloned().collect()
     }
 
     /// The load of every revision, in no order.

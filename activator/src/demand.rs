@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::idle::{Stream, Streams};
 use crate::revision::Entry;
 use crate::table::Table;
 
@@ -47,6 +48,8 @@ pub(crate) struct Tracker {
     urging: AtomicBool,
     /// Reports out of turn that wait for the rest of their burst.
     settling: AtomicU32,
+    /// Answers that have begun, where those that stand still do not count.
+    pub(crate) streams: Streams,
 }
 
 impl Default for Tracker {
@@ -57,6 +60,7 @@ impl Default for Tracker {
             arrivals: AtomicU64::new(0),
             urging: AtomicBool::new(false),
             settling: AtomicU32::new(0),
+            streams: Streams::default(),
         }
     }
 }
@@ -68,7 +72,11 @@ impl Tracker {
         let tracker = &entry.demand;
         let first = tracker.lock().enter(tracker.origin.elapsed());
         tracker.arrivals.fetch_add(1, Ordering::Relaxed);
-        (Open(Arc::clone(entry)), first)
+        let open = Open {
+            entry: Arc::clone(entry),
+            stream: None,
+        };
+        (open, first)
     }
 
     /// Whether a report out of turn may be sent now, being the only one; it is over when
@@ -78,6 +86,15 @@ impl Tracker {
         !self.urging.load(Ordering::Relaxed) && !self.urging.swap(true, Ordering::AcqRel)
     }
 
+    /// Does not count those any more that have stood still for `limit`.
+    fn rest(&self, limit: Duration) {
+        let now = self.origin.elapsed();
+        let mut account = self.lock();
+        for _ in 0..self.streams.rest(limit, now) {
+            account.leave(now);
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Account> {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,19 +102,50 @@ impl Tracker {
 
 /// One request that is counted.
 #[derive(Debug)]
-pub(crate) struct Open(Arc<Entry>);
+pub(crate) struct Open {
+    entry: Arc<Entry>,
+    /// Where it does not count while nothing passes.
+    stream: Option<Arc<Stream>>,
+}
 
 impl Open {
     /// Whose it is.
     pub(crate) fn entry(&self) -> &Arc<Entry> {
-        &self.0
+        &self.entry
+    }
+
+    /// Its answer has begun: from here on it may stand still, and not count meanwhile, if its
+    /// revision wants that.
+    pub(crate) fn may_idle(&mut self) {
+        if self.entry.choices.idle_streams.is_some() {
+            let now = self.entry.demand.origin.elapsed();
+            self.stream = Some(self.entry.demand.streams.begin(now));
+        }
+    }
+
+    /// Something has passed.
+    pub(crate) fn goes_on(&self) {
+        if let Some(stream) = &self.stream {
+            let tracker = &self.entry.demand;
+            let now = tracker.origin.elapsed();
+            if stream.goes_on(now) {
+                let mut account = tracker.lock();
+                if tracker.streams.wakes(stream) {
+                    account.enter(now);
+                }
+            }
+        }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let tracker = &self.0.demand;
-        tracker.lock().leave(tracker.origin.elapsed());
+        let tracker = &self.entry.demand;
+        let mut account = tracker.lock();
+        let idles = self.stream.as_ref();
+        if !idles.is_some_and(|stream| tracker.streams.wakes(stream)) {
+            account.leave(tracker.origin.elapsed());
+        }
     }
 }
 
@@ -221,6 +269,12 @@ impl Reporter {
             ticks.tick().await;
             let known = table.known();
             let entries = known.revisions.values();
+            for (entry, limit) in entries
+                .clone()
+                .filter_map(|it| Some((it, it.choices.idle_streams?)))
+            {
+                entry.demand.rest(limit);
+            }
             self.send(entries.filter_map(|entry| in_table(entry)).collect());
             table.forget_left(Instant::now());
         }
@@ -253,7 +307,8 @@ fn in_table(entry: &Entry) -> Option<Demand> {
     Some(now_of(entry, average, count, false))
 }
 
-fn now_of(entry: &Entry, average: f64, count: f64, first: bool) -> Demand {
+/// The numbers of now, with these figures.
+pub(crate) fn now_of(entry: &Entry, average: f64, count: f64, first: bool) -> Demand {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     Demand {
         revision: entry.id.clone(),
@@ -262,7 +317,7 @@ fn now_of(entry: &Entry, average: f64, count: f64, first: bool) -> Demand {
         request_count: count,
         proxied_request_count: 0.0,
         waiting: number(entry.gate.waiting()),
-        in_flight: number(entry.gate.in_flight()),
+        in_flight: number(entry.in_flight()),
         first,
     }
 }

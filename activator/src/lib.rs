@@ -18,6 +18,8 @@
 //! - `demand.rs`: reports to the autoscaler, at once at zero and every second
 //! - [`report`]: the way to an autoscaler in another process
 //! - `subset.rs`: which pods this activator serves if there are several
+//! - `choices.rs`: what the owner of a revision chooses by annotations
+//! - `idle.rs`: streams that are open and stand still
 //! - `cold_start.rs`: how long each stage of a cold start took
 //! - `server_timing.rs`: the same, for the one who waited
 //! - `refusal.rs`: every answer that is not a pod's, with status and reason
@@ -32,11 +34,13 @@
 mod aside;
 mod bind;
 mod budget;
+mod choices;
 mod cold_start;
 pub mod config;
 mod demand;
 mod discovery;
 pub mod env;
+mod idle;
 mod metrics;
 mod own_limit;
 mod pace;

@@ -98,6 +98,8 @@ pub(crate) struct App {
 impl Answer for App {
     type Guard = Inside;
 
+    const TAKES_LEAVE: bool = true;
+
     async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
@@ -205,7 +207,7 @@ impl App {
         let own = own_limit(&head.headers, is_grpc, shared.limit_header.as_ref());
         timeouts.whole = timeouts.whole.min(own.unwrap_or(timeouts.whole));
         let limits = Limits::start(timeouts);
-        let (demand, first) = Tracker::enter(&revision);
+        let (mut demand, first) = Tracker::enter(&revision);
         if first {
             self.urge(&revision, true);
         }
@@ -237,6 +239,7 @@ impl App {
         };
         let exchange = self.exchange(request, turn, measured);
         let (answer, active) = limits.answer_within(pin!(exchange)).await??; // 504, 503, 502
+        demand.may_idle();
         let held = Held { active, demand };
         Ok(Served {
             answer,
@@ -443,6 +446,11 @@ pub(crate) struct Inside {
 impl Guard for Inside {
     fn passed(&mut self, bytes: usize) {
         self.measured.response_bytes += bytes as u64;
+        self.held.demand.goes_on();
+    }
+
+    fn tunnelled(&mut self, _bytes: usize) {
+        self.held.demand.goes_on();
     }
 
     fn broke(&mut self, error: &BodyError) {

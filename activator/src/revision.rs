@@ -12,6 +12,7 @@ use penstock_types::{Protocol, RevisionId, Slots, Timeouts};
 
 use crate::aside::Doubt;
 use crate::budget::Share;
+use crate::choices::Choices;
 use crate::demand::Tracker;
 use crate::discovery::{Backends, Discovery, Heard, Listed, Scout, Stir, Target, Used};
 use crate::metrics::RevisionGauges;
@@ -121,6 +122,7 @@ pub(crate) struct Entry {
     pub(crate) configuration: Arc<str>,
     slots: Slots,
     pub(crate) timeouts: Timeouts,
+    pub(crate) choices: Choices,
     pub(crate) protocol: Protocol,
     pub(crate) gate: Arc<Gate<Place>>,
     pub(crate) demand: Tracker,
@@ -158,6 +160,9 @@ impl Entry {
             configuration: Arc::clone(&revision.configuration),
             slots: revision.slots,
             timeouts: revision.timeouts,
+            choices: Choices::read(&revision.annotations, |key, why| {
+                tracing::warn!(revision = %revision.id, "{key}: {why}");
+            }),
             protocol: revision.protocol,
             gate: Gate::new(revision.slots, Limits { waiting }, seed),
             demand: Tracker::default(),
@@ -248,6 +253,12 @@ impl Entry {
         let own = || HeaderValue::try_from(addr.to_string());
         let host = self.host.clone().map_or_else(own, Ok);
         host.unwrap_or(HeaderValue::from_static("pod"))
+    }
+
+    /// Requests inside pods that count as demand.
+    pub(crate) fn in_flight(&self) -> usize {
+        let idle = self.demand.streams.idle();
+        self.gate.in_flight().saturating_sub(idle)
     }
 
     /// From now on only the pods are served that fall to `position`.

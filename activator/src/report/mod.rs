@@ -29,6 +29,7 @@ use tokio_tungstenite::tungstenite::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::bind::Handle;
+use crate::demand::now_of;
 use backoff::Backoff;
 use connection::{Connection, Ended};
 use outbox::Outbox;
@@ -147,19 +148,13 @@ impl Handle {
     /// The requests that are here now, as a report: for [`Link::run`]. Its averages are the numbers
     /// of now, for an autoscaler that reads nothing else.
     pub fn present(&self) -> Vec<Demand> {
-        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let loads = self.revisions().into_iter();
-        loads
-            .filter(|load| load.waiting + load.in_flight > 0)
-            .map(|load| Demand {
-                average_concurrency: (load.waiting + load.in_flight) as f64,
-                average_proxied_concurrency: 0.0,
-                request_count: 0.0,
-                proxied_request_count: 0.0,
-                waiting: number(load.waiting),
-                in_flight: number(load.in_flight),
-                first: false,
-                revision: load.revision,
+        self.entries()
+            .iter()
+            .map(|entry| now_of(entry, 0.0, 0.0, false))
+            .filter(|now| now.waiting + now.in_flight > 0)
+            .map(|now| Demand {
+                average_concurrency: f64::from(now.waiting) + f64::from(now.in_flight),
+                ..now
             })
             .collect()
     }

@@ -27,5 +27,6 @@ mod program;
 mod refusals;
 mod routing;
 mod stage;
+mod streams;
 mod telling;
 mod timeouts;

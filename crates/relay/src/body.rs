@@ -21,6 +21,9 @@ pub trait Guard: Send + Unpin + 'static {
     /// So many more bytes of the body were handed over.
     fn passed(&mut self, _bytes: usize) {}
 
+    /// After a change of protocol: so many more bytes have passed, in either direction.
+    fn tunnelled(&mut self, _bytes: usize) {}
+
     /// The body broke off: the upstream's fault, or a deadline.
     fn broke(&mut self, _error: &BodyError) {}
 
@@ -153,6 +156,13 @@ impl<G: Guard> Body<G> {
         match &mut self.source {
             Source::Relayed(relayed) => Some((relayed.take_link()?, deadlines)),
             Source::Text(_) => None,
+        }
+    }
+
+    /// So many bytes have passed of what came in its place.
+    pub(crate) fn tunnelled(&mut self, bytes: usize) {
+        if let Some(guard) = &mut self.guard {
+            guard.tunnelled(bytes);
         }
     }
 

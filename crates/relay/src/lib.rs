@@ -54,6 +54,7 @@ pub mod request_body;
 pub mod serve;
 pub mod tls;
 mod tunnel;
+mod websocket;
 pub mod workers;
 
 pub use h1::request_head;

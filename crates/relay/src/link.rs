@@ -85,6 +85,8 @@ pub(crate) struct Link {
     interim: u32,
     /// The request says `Expect: 100-continue`.
     expects: bool,
+    /// The request asks for a WebSocket.
+    websocket: bool,
     /// The first piece of its body, while all of it may have to be sent again.
     front: Front,
     /// Some of the answer has come.
@@ -137,6 +139,7 @@ impl Link {
             room: stock::SMALL,
             interim: 0,
             expects: false,
+            websocket: false,
             front: Front::None,
             heard: false,
             keep: true,
@@ -173,6 +176,7 @@ impl Link {
         outgoing.write(self.out.head(), host, encoder);
         self.method.clone_from(outgoing.method());
         self.expects = outgoing.expects();
+        self.websocket = outgoing.upgrade().is_some_and(is_websocket);
         self.upload = encoder.map(|encoder| Upload {
             body,
             encoder,
@@ -397,8 +401,17 @@ impl Link {
         }
     }
 
+    /// Whether a 101 makes it a WebSocket.
+    pub(crate) fn is_websocket(&self) -> bool {
+        self.websocket
+    }
+
     /// After a 101: the bare connection, and what was read of the new protocol already.
     pub(crate) fn into_wire(self) -> (Wire, Bytes) {
         (self.wire, self.buffer.freeze())
     }
+}
+
+fn is_websocket(protocol: &HeaderValue) -> bool {
+    protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
 }

@@ -63,6 +63,9 @@ pub trait Answer: Send + Sync + 'static {
     /// Held by each answer until its last byte.
     type Guard: Guard;
 
+    /// Whether callers with an open WebSocket are told when the server closes (1012).
+    const TAKES_LEAVE: bool = false;
+
     /// Answers one request. There is no error: a refusal is an answer, too.
     fn answer(
         self: Arc<Self>,

@@ -8,6 +8,9 @@ pub type Annotations = BTreeMap<String, String>;
 /// Prefix of the autoscaler's annotations.
 pub const AUTOSCALING: &str = "autoscaling.knative.dev/";
 
+/// Prefix of our own annotations.
+pub const OWN: &str = "penstock.dev/";
+
 /// One rejected annotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {

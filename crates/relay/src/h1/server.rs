@@ -28,7 +28,7 @@ use crate::nearby::Wire;
 use crate::patience::{self, HEAD_LIMIT, TAKE_LIMIT};
 use crate::refusal::text_error;
 use crate::serve::Answer;
-use crate::tunnel;
+use crate::tunnel::{self, Terms};
 
 /// How long a caller may go on sending what is not wanted, before it is reset.
 const LINGER: Duration = Duration::from_secs(1);
@@ -76,7 +76,7 @@ pub(crate) async fn serve<A: Answer>(
         match next {
             Next::Request => rest.after(caller.was_refused()),
             Next::Close { unread } => return Box::pin(close(&intake, unread)).await,
-            Next::Switch(body) => return Box::pin(switch(intake, body)).await,
+            Next::Switch(body) => return Box::pin(switch::<A>(intake, body, open)).await,
             Next::Cut => return,
         }
     }
@@ -317,9 +317,15 @@ impl<G: Guard> Giving<'_, G> {
 }
 
 /// Joins the connection with the upstream's. `body` goes on holding its guard.
-async fn switch<G: Guard>(intake: Shared, mut body: Box<Body<G>>) {
+async fn switch<A: Answer>(intake: Shared, mut body: Box<Body<A::Guard>>, open: &Open) {
     if let (Some((link, deadlines)), Some(caller)) = (body.take_link(), intake.into_wire()) {
-        tunnel::run(caller, link.into_wire(), deadlines).await;
+        let leaving = (A::TAKES_LEAVE && link.is_websocket()).then_some(|| open.is_closing());
+        let terms = Terms {
+            deadlines,
+            leaving,
+            passed: |bytes| body.tunnelled(bytes),
+        };
+        tunnel::run(caller, link.into_wire(), terms).await;
     }
 }
 

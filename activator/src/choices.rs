@@ -1,0 +1,102 @@
+//! What the owner of a revision chooses, in annotations of its template.
+//!
+//! | Annotation | |
+//! |---|---|
+//! | `penstock.dev/idle-streams` | a duration: an open stream on which nothing passes for so long is no demand |
+//! | `penstock.dev/waiting-page` | `true` or a duration: a browser that has waited so long (1 s) sees a page |
+//! | `penstock.dev/progress` | `true`: callers who ask for it are told how the wait goes on |
+//!
+//! What is no such value is told in the log, and counts as not set.
+
+use std::time::Duration;
+
+use penstock_runtime::vars::go;
+use penstock_types::annotation::{Annotations, OWN};
+
+/// From the request to the page, unless the annotation says how long.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What was chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Choices {
+    /// How long a stream may stand still and count as demand; `None`: for ever.
+    pub(crate) idle_streams: Option<Duration>,
+    /// How long a browser waits before it is shown a page; `None`: for the answer.
+    pub(crate) waiting_page: Option<Duration>,
+    /// Whether callers may ask how their wait goes on.
+    pub(crate) progress: bool,
+}
+
+impl Choices {
+    /// What annotations say; `rejected` is told of each that is wrong.
+    pub(crate) fn read(annotations: &Annotations, mut rejected: impl FnMut(&str, &str)) -> Self {
+        let mut read = |name, wanted, parse: fn(&str) -> Option<Option<Duration>>| {
+            let key = format!("{OWN}{name}");
+            let text = annotations.get(&key)?;
+            parse(text).unwrap_or_else(|| {
+                rejected(&key, &format!("{text:?} is not {wanted}"));
+                None
+            })
+        };
+        let switch = |text: &str| Some(go::bool(text)?.then_some(PATIENCE));
+        Self {
+            idle_streams: read("idle-streams", "a duration above 0, such as 30s", |text| {
+                let time = go::duration(text)?;
+                (!time.is_zero()).then_some(Some(time))
+            }),
+            waiting_page: read("waiting-page", "true, false or a duration", |text| {
+                let switch = go::bool(text).map(|on| on.then_some(PATIENCE));
+                switch.or_else(|| go::duration(text).map(Some))
+            }),
+            progress: read("progress", "true or false", switch).is_some(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_annotation_is_read_and_what_is_wrong_is_told() {
+        let read = |entries: &[(&str, &str)]| {
+            let owned = entries
+                .iter()
+                .map(|(name, value)| (format!("{OWN}{name}"), (*value).to_owned()));
+            let mut told = Vec::new();
+            let choices = Choices::read(&owned.collect(), |key, why| {
+                told.push(format!("{key} {why}"))
+            });
+            (choices, told)
+        };
+        let none = Choices::default();
+        assert_eq!(read(&[]), (none, vec![]));
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let all = [
+            ("idle-streams", "30s"),
+            ("waiting-page", "true"),
+            ("progress", "true"),
+        ];
+        let want = Choices {
+            idle_streams: seconds(30),
+            waiting_page: seconds(1),
+            progress: true,
+        };
+        assert_eq!(read(&all), (want, vec![]));
+        assert_eq!(read(&[("waiting-page", "2s")]).0.waiting_page, seconds(2));
+        assert_eq!(
+            read(&[("waiting-page", "false"), ("progress", "F")]),
+            (none, vec![])
+        );
+        let (choices, told) = read(&[
+            ("idle-streams", "0s"),
+            ("waiting-page", "x"),
+            ("progress", "x"),
+        ]);
+        assert_eq!((choices, told.len()), (none, 3), "{told:?}");
+        assert_eq!(
+            told[0],
+            "penstock.dev/idle-streams \"0s\" is not a duration above 0, such as 30s"
+        );
+    }
+}
