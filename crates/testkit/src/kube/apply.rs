@@ -1,6 +1,7 @@
 //! Server-side apply: a manager says what it wants of an object, and what it wanted before
 //! and no longer names goes.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
@@ -39,10 +40,15 @@ pub(super) fn apply(
     }
     let mut object = live.clone();
     combine(&mut object, wanted, custom);
-    for path in managers.of(manager) {
-        if !wants.contains_key(&path) && managers.other_than(manager, &path).is_none() {
-            prune(&mut object, &path);
-        }
+    let mut gone: Vec<Path> = managers
+        .of(manager)
+        .into_iter()
+        .filter(|path| !wants.contains_key(path) && managers.other_than(manager, path).is_none())
+        .collect();
+    // The keys of an item are needed to find it, so they go last, from the inside out.
+    gone.sort_by_key(|path| (is_key(path), Reverse(path.len())));
+    for path in &gone {
+        prune(&mut object, path);
     }
     let mut managers = managers.clone();
     managers.applied(manager, wants.into_keys().collect(), &taken);
@@ -87,12 +93,18 @@ fn combine(object: &mut Value, wanted: &Value, custom: bool) {
     }
 }
 
-/// Takes the value at `path` out, and what holds nothing any more because of it.
-fn prune(object: &mut Value, path: &Path) {
-    prune_below(object, path);
+fn keys_of(item: &str) -> Map<String, Value> {
+    serde_json::from_str(item).unwrap_or_default()
 }
 
-fn prune_below(value: &mut Value, path: &[Step]) {
+/// Whether the value at `path` is a key of the list item that it is in.
+fn is_key(path: &[Step]) -> bool {
+    matches!(path, [.., Step::Item(item), Step::Field(field)] if keys_of(item).contains_key(field))
+}
+
+/// Takes the value at `path` out, and what holds nothing any more because of it. The key of an
+/// item goes with the item, once nothing else is in it.
+fn prune(value: &mut Value, path: &[Step]) {
     let Some((step, rest)) = path.split_first() else {
         return;
     };
@@ -102,7 +114,7 @@ fn prune_below(value: &mut Value, path: &[Step]) {
                 return;
             };
             if let Some(member) = members.get_mut(name) {
-                prune_below(member, rest);
+                prune(member, rest);
                 let empty = member.as_object().is_some_and(Map::is_empty)
                     || member.as_array().is_some_and(Vec::is_empty);
                 if rest.is_empty() || empty {
@@ -114,16 +126,21 @@ fn prune_below(value: &mut Value, path: &[Step]) {
             let Some(items) = value.as_array_mut() else {
                 return;
             };
-            let keys: Map<String, Value> = serde_json::from_str(wanted).unwrap_or_default();
+            let keys = keys_of(wanted);
             let names: Vec<&str> = keys.keys().map(String::as_str).collect();
-            if let Some(at) = items
+            let Some(at) = items
                 .iter()
                 .position(|item| &key_of(item, &names) == wanted)
-            {
-                prune_below(&mut items[at], rest);
-                if items[at].as_object().is_some_and(Map::is_empty) {
+            else {
+                return;
+            };
+            if rest.len() == 1 && is_key(path) {
+                let fields = items[at].as_object();
+                if fields.is_some_and(|it| it.keys().all(|field| keys.contains_key(field))) {
                     items.remove(at);
                 }
+            } else {
+                prune(&mut items[at], rest);
             }
         }
         Step::Value(wanted) => {

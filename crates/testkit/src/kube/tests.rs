@@ -2,6 +2,10 @@
 
 mod client;
 mod controllers;
+mod replay;
+mod watching;
+mod wire;
+mod writes;
 
 use serde_json::{Value, json};
 

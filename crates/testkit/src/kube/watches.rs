@@ -159,12 +159,16 @@ impl Watch {
         loop {
             if self.spoilt.half_open || self.shared.is_silent() {
                 self.be_silent().await;
+                if self.is_cut() {
+                    return Some(Err(io::Error::other("cut by a test")));
+                }
             }
             if self
                 .spoilt
                 .cut_after
                 .is_some_and(|after| self.told >= after)
             {
+                tokio::task::yield_now().await; // what was told leaves before the cut
                 return Some(Err(io::Error::other("cut by script")));
             }
             if let Some(event) = self.ready.pop_front() {
@@ -204,14 +208,20 @@ impl Watch {
         }
     }
 
-    /// Tells nothing: for ever if a script says so for this one, else until the server speaks.
+    /// Tells nothing: for ever if a script says so for this one, else until the server speaks;
+    /// in either case until it is cut.
     async fn be_silent(&mut self) {
-        if self.spoilt.half_open {
-            std::future::pending().await
-        }
+        let half_open = self.spoilt.half_open;
         let mut silent = self.shared.silent.subscribe();
-        // Its sender lives as long as the server, which ends this too.
-        let _ = silent.wait_for(|silent| !silent).await;
+        let mut cut = self.cut.clone();
+        tokio::select! {
+            _ = silent.wait_for(|silent| !silent && !half_open) => {}
+            _ = cut.changed() => {}
+        }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.cut.has_changed().unwrap_or(true)
     }
 
     /// Makes events of the changes since the last that was told.
