@@ -3,6 +3,9 @@
 //! | Variable | Default | Use |
 //! |---|---|---|
 //! | `POD_NAME`, `POD_IP` | required | identity in leases (spec/autoscaler.md §4.5) |
+//! | `STATEFUL_CONTROLLER_ORDINAL` | none | this pod's name in a StatefulSet: the bucket of its ordinal is held without a lease |
+//! | `STATEFUL_SERVICE_NAME` | none | Service of that StatefulSet; the two come together |
+//! | `STATEFUL_SERVICE_PROTOCOL`, `_PORT` | `http`, 80 | of the addresses that name its buckets |
 //! | `SYSTEM_NAMESPACE` | required | where ConfigMaps, leases and bucket Services are |
 //! | `CLUSTER_DOMAIN` | `cluster.local` | end of Service hosts |
 //! | `METRICS_PROMETHEUS_HOST`, `_PORT` | `0.0.0.0`, 9090 | metrics and `/explain` |
@@ -14,8 +17,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use penstock_cluster::Leases;
 use penstock_runtime::vars::{BadVars, Vars, parsed};
-use penstock_scaling::bucket::Identity;
+use penstock_scaling::bucket::{Identity, Ordinal};
 
 use crate::metrics::Names;
 use crate::policy::PolicyKind;
@@ -25,6 +29,8 @@ use crate::policy::PolicyKind;
 pub struct Settings {
     /// Who this process is in leases.
     pub identity: Identity,
+    /// Who holds which bucket for ever, where pods of a StatefulSet do.
+    pub stateful: Option<Stateful>,
     /// Where ConfigMaps, leases and the Services of buckets are.
     pub system_namespace: String,
     /// End of Service hosts.
@@ -39,6 +45,31 @@ pub struct Settings {
     pub names: Names,
     /// Where ConfigMaps are as files; without it the defaults hold.
     pub config_dir: Option<PathBuf>,
+}
+
+/// Ownership of buckets by ordinal (spec/autoscaler.md §4.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stateful {
+    /// Which pod of which StatefulSet this is.
+    pub pod: Ordinal,
+    /// The set's Service.
+    pub service: String,
+    /// Scheme and port of the addresses that name the buckets.
+    pub protocol: String,
+    /// See `protocol`.
+    pub port: u16,
+}
+
+/// There are fewer buckets than pods of the StatefulSet.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "STATEFUL_CONTROLLER_ORDINAL={set}-{ordinal} has no bucket: config-leader-election has buckets: \
+     {buckets}, which is to be above {ordinal}"
+)]
+pub struct NoBucket {
+    set: String,
+    ordinal: u32,
+    buckets: u32,
 }
 
 impl Settings {
@@ -56,7 +87,9 @@ impl Settings {
         let ip = vars.required("POD_IP", "the pod's address", |it| {
             Some(Some(it.parse().ok()?))
         });
+        let stateful = stateful(&mut vars);
         let settings = Self {
+            stateful,
             identity: Identity {
                 pod,
                 ip: ip.unwrap_or(any),
@@ -120,6 +153,60 @@ impl Settings {
         } = self;
         format!(".{system_namespace}.svc.{cluster_domain}:{}", stats.port())
     }
+
+    /// Who holds the `buckets`, if that is settled without leases.
+    ///
+    /// # Errors
+    ///
+    /// This pod's ordinal has no bucket.
+    pub fn fixed_leases(&self, buckets: u32) -> Result<Option<Leases>, NoBucket> {
+        let Some(Stateful {
+            pod: Ordinal { set, ordinal },
+            service,
+            protocol,
+            port,
+        }) = &self.stateful
+        else {
+            return Ok(None);
+        };
+        if *ordinal >= buckets {
+            return Err(NoBucket {
+                set: set.clone(),
+                ordinal: *ordinal,
+                buckets,
+            });
+        }
+        let Self {
+            system_namespace: namespace,
+            cluster_domain: domain,
+            ..
+        } = self;
+        let name = |n| format!("{protocol}://{set}-{n}.{service}.{namespace}.svc.{domain}:{port}");
+        let names: Vec<String> = (0..buckets).map(name).collect();
+        Ok(Some(Leases::named(names, *ordinal as usize)))
+    }
+}
+
+/// Ownership by ordinal, if the two variables that bring it are there.
+fn stateful<G: Fn(&str) -> Option<String>>(vars: &mut Vars<G>) -> Option<Stateful> {
+    const BOTH: [&str; 2] = ["STATEFUL_CONTROLLER_ORDINAL", "STATEFUL_SERVICE_NAME"];
+    let pod = vars.optional(BOTH[0], "a StatefulSet's name, - and a number", |it| {
+        it.parse::<Ordinal>().ok()
+    });
+    let service = vars.optional(BOTH[1], "a Service's name", some);
+    let protocol = vars.read("STATEFUL_SERVICE_PROTOCOL", "http".to_owned(), "http", some);
+    let port = vars.read("STATEFUL_SERVICE_PORT", 80, "a port", parsed);
+    match BOTH.map(|name| vars.text(name).is_some()) {
+        [true, false] => vars.reject(BOTH[1], None, "the Service of that StatefulSet"),
+        [false, true] => vars.reject(BOTH[0], None, "this pod's name in that StatefulSet"),
+        _ => {}
+    }
+    Some(Stateful {
+        pod: pod?,
+        service: service?,
+        protocol,
+        port,
+    })
 }
 
 /// A text that is not empty.
@@ -129,6 +216,8 @@ fn some(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use penstock_cluster::Holder;
+
     use super::*;
 
     fn read(set: &[(&str, &str)]) -> Result<Settings, BadVars> {
@@ -154,6 +243,75 @@ mod tests {
         );
         assert_eq!(settings.policy, PolicyKind::Knative);
         assert_eq!(settings.admin.port(), 9090);
+    }
+
+    fn with(more: &[(&'static str, &'static str)]) -> Result<Settings, BadVars> {
+        read(&[&GOOD[..], more].concat())
+    }
+
+    #[test]
+    fn a_pod_of_a_stateful_set_holds_the_bucket_of_its_ordinal_without_a_lease() {
+        assert_eq!(read(&GOOD).unwrap().fixed_leases(3).unwrap(), None);
+        let set = [
+            ("STATEFUL_CONTROLLER_ORDINAL", "as-1"),
+            ("STATEFUL_SERVICE_NAME", "autoscaler"),
+        ];
+        let settings = with(&set).unwrap();
+        let leases = settings.fixed_leases(3).unwrap().unwrap();
+        let holders = [Holder::ByName, Holder::Here, Holder::ByName];
+        assert_eq!(leases.holders, holders);
+        assert_eq!(
+            leases.names.unwrap()[2],
+            "http://as-2.autoscaler.knative-serving.svc.cluster.local:80"
+        );
+        let more = [
+            ("STATEFUL_SERVICE_PROTOCOL", "ws"),
+            ("STATEFUL_SERVICE_PORT", "8080"),
+            ("CLUSTER_DOMAIN", "local"),
+        ];
+        let settings = with(&[&set[..], &more].concat()).unwrap();
+        let leases = settings.fixed_leases(2).unwrap().unwrap();
+        assert_eq!(
+            leases.names.unwrap()[0],
+            "ws://as-0.autoscaler.knative-serving.svc.local:8080"
+        );
+        let none = settings.fixed_leases(1).unwrap_err().to_string();
+        assert!(
+            none.contains("as-1 has no bucket") && none.contains("buckets: 1"),
+            "{none}"
+        );
+    }
+
+    #[test]
+    fn one_of_the_two_variables_of_a_stateful_set_is_a_mistake() {
+        for (name, value, missing) in [
+            (
+                "STATEFUL_CONTROLLER_ORDINAL",
+                "as-1",
+                "STATEFUL_SERVICE_NAME",
+            ),
+            ("STATEFUL_SERVICE_NAME", "as", "STATEFUL_CONTROLLER_ORDINAL"),
+        ] {
+            let bad = with(&[(name, value)]).unwrap_err().to_string();
+            assert!(bad.contains(missing), "{bad}");
+        }
+        let both = [
+            ("STATEFUL_CONTROLLER_ORDINAL", "autoscaler"),
+            ("STATEFUL_SERVICE_NAME", ""),
+            ("STATEFUL_SERVICE_PORT", "http"),
+        ];
+        let bad = with(&both).unwrap_err().to_string();
+        for (name, _) in both {
+            assert!(bad.contains(name), "{name} in {bad}");
+        }
+    }
+
+    #[test]
+    fn the_series_have_current_names_unless_the_classic_ones_are_wanted() {
+        assert_eq!(read(&GOOD).unwrap().names, Names::Current);
+        let name = "PENSTOCK_METRICS_NAMES";
+        assert_eq!(with(&[(name, "classic")]).unwrap().names, Names::Classic);
+        assert!(with(&[(name, "old")]).is_err());
     }
 
     #[test]

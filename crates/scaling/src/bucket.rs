@@ -37,6 +37,13 @@ impl Buckets {
         }
     }
 
+    /// Buckets with names of their own.
+    pub fn named(names: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            names: names.into_iter().collect(),
+        }
+    }
+
     /// Their names, by ordinal.
     pub fn names(&self) -> &[String] {
         &self.names
@@ -51,6 +58,50 @@ impl Buckets {
         }
     }
 }
+
+/// A pod of a StatefulSet, of which each holds the bucket of its ordinal: without leases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ordinal {
+    /// Name of the set.
+    pub set: String,
+    /// Which of its pods, from 0.
+    pub ordinal: u32,
+}
+
+impl FromStr for Ordinal {
+    type Err = BadOrdinal;
+
+    /// Reads the pod's name, `SET-ORDINAL`; the set's own name may have more of `-`.
+    fn from_str(text: &str) -> Result<Self, BadOrdinal> {
+        let parts = text.rsplit_once('-').filter(|(set, _)| !set.is_empty());
+        let ordinal = parts.and_then(|(set, ordinal)| {
+            // No sign, which a number may have and a name's end has not.
+            let digits = ordinal.bytes().all(|byte| byte.is_ascii_digit());
+            let ordinal = ordinal.parse().ok().filter(|_| digits)?;
+            Some(Self {
+                set: set.to_owned(),
+                ordinal,
+            })
+        });
+        ordinal.ok_or_else(|| BadOrdinal(text.to_owned()))
+    }
+}
+
+/// A name that no pod of a StatefulSet has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadOrdinal(pub String);
+
+impl fmt::Display for BadOrdinal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} is not a StatefulSet's name, - and a number",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for BadOrdinal {}
 
 /// Who holds a lease, as it is written there: `POD_IP`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -114,6 +165,24 @@ mod tests {
         assert!("as_fd00::1".parse::<Identity>().is_ok());
         for wrong in ["1.2.3.4", "_1.2.3.4", "as_", "as_b_1.2.3.4", ""] {
             assert!(wrong.parse::<Identity>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn an_ordinal_is_what_follows_the_last_dash() {
+        let ordinal: Ordinal = "as-blue-7".parse().unwrap();
+        assert_eq!((&*ordinal.set, ordinal.ordinal), ("as-blue", 7));
+        for wrong in [
+            "autoscaler",
+            "7",
+            "-7",
+            "as-",
+            "as-x",
+            "as-+1",
+            "as-99999999999",
+            "",
+        ] {
+            assert!(wrong.parse::<Ordinal>().is_err(), "{wrong:?}");
         }
     }
 

@@ -14,7 +14,6 @@ use futures_util::{SinkExt, StreamExt};
 use http::{HeaderValue, Request};
 use penstock_cluster::{Holder, Leases};
 use penstock_runtime::seldom::Seldom;
-use penstock_scaling::bucket;
 use penstock_types::header;
 use penstock_types::wire::Frame;
 use prost::Message as _;
@@ -28,7 +27,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::route::Route;
+use super::route::{Route, buckets};
 use crate::heard::{Batch, Heard, Word, Words, kept};
 
 /// Words that wait for one bucket.
@@ -70,13 +69,19 @@ pub(super) fn start(
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Forwards {
-    let total = u32::try_from(leases.borrow().holders.len()).unwrap_or(u32::MAX);
-    let to = (0..total).map(|ordinal| {
+    let named = leases.borrow().names.is_some();
+    let buckets = buckets(&leases.borrow());
+    let to = buckets.names().iter().enumerate().map(|(bucket, name)| {
         let (to, words) = mpsc::channel(QUEUE);
-        let name = bucket::name(ordinal, total);
+        let service = match &peers.service {
+            // The name is an address by itself.
+            _ if named => Some(host_and_port(name).to_owned()),
+            Some(rest) => Some(format!("{name}{rest}")),
+            None => None,
+        };
         let way = Way {
-            bucket: ordinal as usize,
-            service: peers.service.as_ref().map(|rest| format!("{name}{rest}")),
+            bucket,
+            service,
             leases: leases.clone(),
             local: local.clone(),
             link: None,
@@ -91,6 +96,11 @@ pub(super) fn start(
         to: to.collect(),
         full: Seldom::default(),
     }
+}
+
+/// What follows the scheme of an address.
+fn host_and_port(address: &str) -> &str {
+    address.split_once("://").map_or(address, |(_, rest)| rest)
 }
 
 impl Forwards {
@@ -136,7 +146,8 @@ struct Way {
 
 /// A connection to another autoscaler.
 struct Link {
-    holder: SocketAddr,
+    /// Its address, unless the bucket's name led to it.
+    holder: Option<SocketAddr>,
     socket: WebSocketStream<TcpStream>,
     additions: bool,
 }
@@ -179,7 +190,8 @@ impl Way {
                 .copied();
             let taken = match holder {
                 Some(Holder::Here) => self.deliver_here(&waiting.word).await,
-                Some(Holder::At(addr)) => self.deliver_to(addr, &waiting.word).await.is_ok(),
+                Some(Holder::At(addr)) => self.deliver_to(Some(addr), &waiting.word).await.is_ok(),
+                Some(Holder::ByName) => self.deliver_to(None, &waiting.word).await.is_ok(),
                 Some(Holder::Nobody) | None => false,
             };
             if taken {
@@ -208,7 +220,7 @@ impl Way {
             .is_ok()
     }
 
-    async fn deliver_to(&mut self, holder: SocketAddr, word: &Word) -> Result<(), Error> {
+    async fn deliver_to(&mut self, holder: Option<SocketAddr>, word: &Word) -> Result<(), Error> {
         if self.link.as_ref().is_some_and(|link| link.holder != holder) {
             self.link = None;
         }
@@ -235,9 +247,9 @@ impl Way {
     }
 
     /// The pod's address first, then the bucket's Service.
-    async fn connect(&self, holder: SocketAddr) -> Result<Link, Error> {
-        let addr = holder.to_string();
-        let hosts = [Some(&addr), self.service.as_ref()];
+    async fn connect(&self, holder: Option<SocketAddr>) -> Result<Link, Error> {
+        let addr = holder.map(|holder| holder.to_string());
+        let hosts = [addr.as_ref(), self.service.as_ref()];
         let mut last = Error::ConnectionClosed;
         for host in hosts.into_iter().flatten() {
             match timeout(CONNECT, dial(host)).await.map_err(too_late) {

@@ -39,6 +39,7 @@ impl Route {
     /// Who holds the bucket of `revision`, and its ordinal.
     pub(crate) fn of(&mut self, revision: &RevisionId) -> (usize, Holder) {
         let leases = self.leases.borrow();
+        // The number of buckets, and whether their names are others, is settled with the first lease.
         if leases.holders.len() != self.buckets.names().len() {
             self.buckets = buckets(&leases);
             self.remembered.clear();
@@ -62,7 +63,10 @@ impl Route {
     }
 }
 
-fn buckets(leases: &Leases) -> Buckets {
+pub(super) fn buckets(leases: &Leases) -> Buckets {
+    if let Some(names) = &leases.names {
+        return Buckets::named(names.iter().cloned());
+    }
     Buckets::new(u32::try_from(leases.holders.len()).unwrap_or(u32::MAX))
 }
 
@@ -86,9 +90,7 @@ mod tests {
 
     fn leases() -> Leases {
         let peer = ([127, 0, 0, 1], 1).into();
-        Leases {
-            holders: vec![Holder::At(peer), Holder::Here, Holder::Nobody],
-        }
+        Leases::elected(vec![Holder::At(peer), Holder::Here, Holder::Nobody])
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::stage::{Stage, hello, one_revision, word};
 
 fn leases(holders: Vec<Holder>) -> Arc<Leases> {
-    Arc::new(Leases { holders })
+    Arc::new(Leases::elected(holders))
 }
 
 /// `default/hello-00001` is in bucket 0 of 3.
@@ -103,4 +103,35 @@ async fn who_loses_a_lease_looks_after_its_revisions_no_longer() {
     }
     drop(activator);
     stage.stop().await;
+}
+
+#[tokio::test]
+async fn pods_of_a_stateful_set_hold_one_bucket_each_and_are_found_by_its_name() {
+    let (zero, one) = (Stage::bind(), Stage::bind());
+    let names = [zero.addr(), one.addr()].map(|addr| format!("http://{addr}"));
+    let here = |ordinal| watch::channel(Arc::new(Leases::named(names.clone(), ordinal)));
+    let ((_a, to_zero), (_b, to_one)) = (here(0), here(1));
+    // Which of them is whose depends on the names, and so on the ports.
+    let services: Vec<String> = (0..20).map(|n| format!("s{n}-00001")).collect();
+    let revisions = || services.iter().map(|name| one_revision(name));
+    let zero = zero.start(revisions(), to_zero, Peers::default()).await;
+    let one = one.start(revisions(), to_one, Peers::default()).await;
+    let owner = penstock_scaling::bucket::Buckets::named(names.clone());
+    let key = |name: &str| format!("default/{name}");
+    let of = |ordinal| {
+        let mut all = services.iter();
+        all.find(|name| owner.owner(&key(name)) == Some(ordinal))
+            .expect("20 names fall into both of 2 buckets")
+    };
+    let mut activator = zero.activator(true).await;
+    activator
+        .say(&[word(of(0), 1.0, 20), word(of(1), 1.0, 30)])
+        .await;
+    let (asked, pods) = zero.asked().await;
+    assert_eq!((asked.name(), pods), (&**of(0), 2));
+    let (asked, pods) = one.asked().await;
+    assert_eq!((asked.name(), pods), (&**of(1), 3));
+    drop(activator);
+    zero.stop().await;
+    one.stop().await;
 }
