@@ -5,6 +5,7 @@
 //! - `step.rs`: how fast each policy follows a load step
 //! - `idle.rs`: what a hundred services at zero cost
 //! - `sidecar.rs`: the queue-proxy by itself, in every respect; `micro.rs`: single steps
+//! - `autoscaler.rs`: ten thousand revisions reported each second, and the way to a first scale call
 //! - `soak.rs`: minutes of mixed load with faults, and what is left of it
 //! - `backend.rs`: the workload of all of them
 //! - `peers.rs`, `load.rs`: what they are compared with, and who asks
@@ -15,6 +16,7 @@
     reason = "a report for a person is what this prints"
 )]
 
+mod autoscaler;
 mod backend;
 mod cold;
 mod idle;
@@ -70,8 +72,14 @@ enum What {
     Step,
     /// Memory and processor time of 100 services at zero
     Idle,
-    /// Nanoseconds of single steps: the gate, a head, the statistics, the series
+    /// Nanoseconds of single steps: the gate, a head, the statistics, the series, a decision
     Micro,
+    /// The autoscaler as a process: load, memory and lateness at 10,000 revisions (about a minute)
+    Autoscaler {
+        /// Seconds of reports that are measured
+        #[arg(long, default_value_t = 20)]
+        seconds: u32,
+    },
     /// The queue-proxy under mixed load with faults on both sides: memory, failed, leaked
     Soak {
         /// Minutes
@@ -81,6 +89,9 @@ enum What {
         #[arg(long, default_value_t = 1)]
         workers: usize,
     },
+    /// An autoscaler over a cluster that stays as it is, by variables
+    #[command(hide = true)]
+    AutoscalerStage,
     /// The workload: answers every GET with 13 bytes on $PORT
     #[command(hide = true)]
     Backend,
@@ -97,6 +108,8 @@ fn main() -> ExitCode {
         What::Idle => idle::run(),
         What::Soak { minutes, workers } => soak::run(minutes, workers),
         What::Micro => micro::run(),
+        What::Autoscaler { seconds } => autoscaler::run(seconds),
+        What::AutoscalerStage => autoscaler::stage::run(),
         What::Backend => backend::run(),
         What::Sidecar { rounds, workers } => sidecar::run(rounds, workers),
     };

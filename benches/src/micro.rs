@@ -1,15 +1,20 @@
-//! What single steps of a request cost: the gate, a head, the statistics, the series.
+//! What single steps cost: the gate, a head, the statistics, the series of a request; a decision.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode, Version};
+use penstock_autoscaler::{PolicyKind, Scaler};
 use penstock_gate::{Gate, Limits};
 use penstock_runtime::metrics::{
     Exchange, HTTP_SCOPE, HttpLabels, HttpSeries, Outcome as Ended, Peer, Scheme, Side,
 };
-use penstock_types::Slots;
+use penstock_scaling::config::Config;
+use penstock_scaling::spec::Spec;
+use penstock_types::annotation::Annotations;
+use penstock_types::demand::Demand;
 use penstock_types::request_stats::RequestStats;
+use penstock_types::{Reachability, RevisionId, Slots};
 use prometheus::Registry;
 
 use crate::process::{Outcome, median};
@@ -29,7 +34,47 @@ pub(crate) fn run() -> Outcome {
     gate();
     heads()?;
     statistics();
-    series()
+    series()?;
+    decisions();
+    Ok(())
+}
+
+/// A report into a full window of 60 s, and the decision that it brings.
+fn decisions() {
+    let config = Config::default();
+    let slots = Slots::from_concurrency(10);
+    let annotations = Annotations::new();
+    for kind in [PolicyKind::Knative, PolicyKind::Demand] {
+        let spec = Spec::derive(&config, &annotations, slots, Reachability::Reachable);
+        let mut now = Duration::from_secs(1_700_000_000);
+        let mut scaler = Scaler::new(kind, spec, slots, 5, 5, now);
+        let mut report = |requests: u32| {
+            now += Duration::from_secs(1);
+            let report = Demand {
+                revision: RevisionId::new("default", "hello-00001"),
+                average_concurrency: f64::from(requests),
+                average_proxied_concurrency: 0.0,
+                request_count: f64::from(requests),
+                proxied_request_count: 0.0,
+                waiting: 0,
+                in_flight: requests,
+                first: false,
+            };
+            scaler.observe(&report, 5, now);
+            black_box(scaler.decide(5, now).pods);
+        };
+        for _ in 0..60 {
+            report(30);
+        }
+        let mut requests = 0;
+        measure(
+            &format!("{}: a report and its decision", kind.as_str()),
+            || {
+                requests = (requests + 7) % 35;
+                report(requests);
+            },
+        );
+    }
 }
 
 fn measure(name: &str, mut step: impl FnMut()) {

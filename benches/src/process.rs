@@ -55,6 +55,11 @@ impl Running {
         family(self.pid()).into_iter().map(of).sum()
     }
 
+    /// The most that was ever resident of the process, in bytes.
+    pub(crate) fn most_rss(&self) -> u64 {
+        from_status(self.pid(), "VmHWM:")
+    }
+
     /// Open descriptors of the process.
     pub(crate) fn files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, Iterator::count)

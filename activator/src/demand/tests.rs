@@ -2,11 +2,11 @@
 //! spec/activator.md §11, cases 91 to 98, which those vectors contain as well.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_testkit::cluster::revision;
+use penstock_testkit::vectors;
 use prometheus::Registry;
 use serde_json::Value;
 
@@ -15,17 +15,11 @@ use crate::discovery::Discovery;
 use crate::metrics::Metrics;
 use crate::revision::Entry;
 
-fn vectors() -> Value {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the folder of another set of vectors is named by the environment"
-    )]
-    let folder = std::env::var_os("PENSTOCK_VECTORS").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors"),
-        PathBuf::from,
-    );
-    let file = folder.join("stats.json");
-    serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap()
+/// The part of `stats.json` that is about an activator.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Stats {
+    activator_reports: Vec<Value>,
 }
 
 fn micros(value: &Value) -> Duration {
@@ -56,45 +50,39 @@ fn same(got: &Emitted, want: &Emitted) -> bool {
 
 #[test]
 fn reports_are_those_of_the_original() {
-    let file = vectors();
-    let cases = file["activator_reports"].as_array().unwrap();
-    let mut failed = Vec::new();
-    for case in cases {
+    let cases = vectors::read::<Stats>("stats.json").activator_reports;
+    let id = |case: &Value| case["id"].as_str().unwrap().to_owned();
+    vectors::check("stats.json activator_reports", &cases, id, |case| {
         let mut accounts: BTreeMap<String, Account> = BTreeMap::new();
-        let right = case["ops"].as_array().unwrap().iter().all(|op| {
+        let mut wrong = case["ops"].as_array().unwrap().iter().filter(|op| {
             let now = micros(&op[1]);
             match op[0].as_str().unwrap() {
                 "in" => {
                     let name = op[3].as_str().unwrap().to_owned();
                     let first = accounts.entry(name.clone()).or_default().enter(now);
                     let got = first.then_some((name, (1.0, 1.0))).into_iter().collect();
-                    same(&got, &emitted(&op[4]))
+                    !same(&got, &emitted(&op[4]))
                 }
                 "out" => {
                     let name = op[3].as_str().unwrap();
                     accounts.get_mut(name).unwrap().leave(now);
-                    true
+                    false
                 }
                 "tick" => {
                     let got = accounts
                         .iter_mut()
                         .filter_map(|(name, account)| Some((name.clone(), account.report(now)?)))
                         .collect();
-                    same(&got, &emitted(&op[2]))
+                    !same(&got, &emitted(&op[2]))
                 }
                 other => panic!("unknown operation {other}"),
             }
         });
-        if !right {
-            failed.push(case["id"].as_str().unwrap());
+        match wrong.next() {
+            Some(op) => Err(format!("another outcome of {op}")),
+            None => Ok(()),
         }
-    }
-    let passed = cases.len() - failed.len();
-    println!(
-        "stats.json activator_reports: {passed} passed, {} failed",
-        failed.len()
-    );
-    assert!(!cases.is_empty() && failed.is_empty(), "{failed:?}");
+    });
 }
 
 #[test]

@@ -49,6 +49,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_cluster::{Cluster, Leases};
+use penstock_runtime::metrics::Gather;
 use penstock_scaling::config::Config;
 use prometheus::Registry;
 use tokio::sync::{mpsc, watch};
@@ -111,16 +112,45 @@ impl Autoscaler {
         names: Names,
     ) -> prometheus::Result<Self> {
         let handle = Handle::default();
-        Ok(Self {
+        let metrics = Metrics::register(registry, None, names, &handle)?;
+        Ok(Self::measured(cluster, config, policy, metrics, handle))
+    }
+
+    /// As [`Autoscaler::with_names`], for a cluster with thousands of revisions: `gather` makes
+    /// their gauges one family after the other, and `registry` has the loop's own series alone.
+    ///
+    /// # Errors
+    ///
+    /// If `registry` has these already.
+    pub fn for_many(
+        cluster: Arc<dyn Cluster>,
+        config: watch::Receiver<Arc<Config>>,
+        policy: PolicyKind,
+        (registry, gather): (&Registry, &Gather),
+        names: Names,
+    ) -> prometheus::Result<Self> {
+        let handle = Handle::default();
+        let metrics = Metrics::register(registry, Some(gather), names, &handle)?;
+        Ok(Self::measured(cluster, config, policy, metrics, handle))
+    }
+
+    fn measured(
+        cluster: Arc<dyn Cluster>,
+        config: watch::Receiver<Arc<Config>>,
+        policy: PolicyKind,
+        metrics: Metrics,
+        handle: Handle,
+    ) -> Self {
+        Self {
             cluster,
             config,
             policy,
-            metrics: Metrics::register(registry, names, &handle)?,
+            metrics,
             handle,
             scraping: false,
             confirm: Arc::new(Probe),
             leases: None,
-        })
+        }
     }
 
     /// Pods are asked for their figures as well, and missing ones are not taken for zeros.

@@ -9,7 +9,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use penstock_cluster::{Phase, Revision};
+use penstock_cluster::{Phase, Pod, Revision};
+use penstock_runtime::metrics::{Families, Gather};
 use penstock_scaling::spec::Metric;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
@@ -70,28 +71,31 @@ const GAUGES: [Gauge; 14] = [
         classic: "autoscaler_actual_pods",
         help: "Pods that take requests",
         by: None,
-        value: |row| pods(row, &[Phase::Ready]),
+        value: |row| pods(row, |pod| pod.phase == Phase::Ready),
     },
     Gauge {
         current: "kn_revision_pods_not_ready_count",
         classic: "autoscaler_not_ready_pods",
         help: "Pods that take no requests, whatever the reason",
         by: None,
-        value: |row| pods(row, &[Phase::Starting, Phase::Draining]),
+        value: |row| unplaced(row) + pods(row, |pod| pod.phase != Phase::Ready),
     },
     Gauge {
         current: "kn_revision_pods_pending_count",
         classic: "autoscaler_pending_pods",
-        help: "Pods that were not ready yet",
+        help: "Pods whose container was not started yet",
         by: None,
-        value: |row| pods(row, &[Phase::Starting]),
+        value: |row| {
+            let pending = |pod: &Pod| pod.phase == Phase::Starting && pod.started.is_none();
+            unplaced(row) + pods(row, pending)
+        },
     },
     Gauge {
         current: "kn_revision_pods_terminating_count",
         classic: "autoscaler_terminating_pods",
         help: "Pods that finish what they have",
         by: None,
-        value: |row| pods(row, &[Phase::Draining]),
+        value: |row| pods(row, |pod| pod.phase == Phase::Draining),
     },
     Gauge {
         current: "kn_revision_capacity_excess",
@@ -151,9 +155,13 @@ const GAUGES: [Gauge; 14] = [
     },
 ];
 
-fn pods(row: &Row, phases: &[Phase]) -> f64 {
-    let pods = row.revision.pods.iter();
-    pods.filter(|pod| phases.contains(&pod.phase)).count() as f64
+fn pods(row: &Row, counts: impl Fn(&Pod) -> bool) -> f64 {
+    row.revision.pods.iter().filter(|pod| counts(pod)).count() as f64
+}
+
+/// Pods that no machine was found for yet are shown by their number alone.
+fn unplaced(row: &Row) -> f64 {
+    f64::from(row.revision.unplaced)
 }
 
 /// What the loop measures of itself.
@@ -163,17 +171,23 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Adds the gauges of all revisions that `handle` shows, and the loop's own series.
+    /// Adds the loop's own series, and the gauges of all revisions that `handle` shows; these to
+    /// `gather`, if there is one.
     ///
     /// # Errors
     ///
     /// If `registry` has them already: it belongs to one autoscaler.
     pub(crate) fn register(
         registry: &Registry,
+        gather: Option<&Gather>,
         names: Names,
         handle: &Handle,
     ) -> prometheus::Result<Self> {
-        registry.register(Box::new(Gauges::new(names, handle.clone())?))?;
+        let gauges = Gauges::new(names, handle.clone())?;
+        match gather {
+            Some(gather) => gather.add_families(Arc::new(gauges)),
+            None => registry.register(Box::new(gauges))?,
+        }
         let latency = HistogramOpts::new(
             "penstock_autoscaler_decision_latency_seconds",
             "From a report that brought a decision to that decision",
@@ -190,6 +204,7 @@ impl Metrics {
 }
 
 /// The gauges of all revisions.
+#[derive(Debug)]
 struct Gauges {
     names: Names,
     descs: Vec<Desc>,
@@ -214,7 +229,7 @@ impl Gauges {
         })
     }
 
-    fn family(&self, gauge: &Gauge, all: &[Arc<Shown>]) -> MetricFamily {
+    fn make(&self, gauge: &Gauge, all: &[Arc<Shown>]) -> MetricFamily {
         let mut metrics = Vec::with_capacity(all.len());
         for shown in all {
             let row = shown.row();
@@ -244,10 +259,21 @@ impl Collector for Gauges {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let all = self.handle.all();
+        GAUGES.iter().map(|gauge| self.make(gauge, &all)).collect()
+    }
+}
+
+impl Families for Gauges {
+    fn names(&self) -> Vec<&'static str> {
+        GAUGES.iter().map(|gauge| gauge.name(self.names)).collect()
+    }
+
+    fn family(&self, place: usize) -> MetricFamily {
         GAUGES
-            .iter()
-            .map(|gauge| self.family(gauge, &all))
-            .collect()
+            .get(place)
+            .map_or_else(MetricFamily::default, |gauge| {
+                self.make(gauge, &self.handle.all())
+            })
     }
 }
 

@@ -83,15 +83,15 @@ impl Program {
             admin,
             live,
         } = self;
-        let registry = Registry::new();
+        let (registry, gather) = (Registry::new(), Gather::default());
         let (_last, defaults) = watch::channel(Arc::new(Config::default()));
         let config = live.as_ref().map_or(defaults, Live::values);
         let snapshots = cluster.snapshot();
-        let autoscaler = Autoscaler::with_names(
+        let autoscaler = Autoscaler::for_many(
             cluster,
             config.clone(),
             settings.policy,
-            &registry,
+            (&registry, &gather),
             settings.names,
         )?
         .with_leases(leases.clone());
@@ -107,7 +107,6 @@ impl Program {
         let scraper = scraping
             .map(|scraping| Scraper::new(scraping, config, leases, to, &registry, settings.names))
             .transpose()?;
-        let gather = Gather::default();
         gather.add(registry);
         let (ready, is_ready) = watch::channel(true);
         let routes = Routes::standard(gather, is_ready)

@@ -11,10 +11,10 @@ use penstock_types::demand::Demand;
 
 use crate::policy::{Figures, Policy, PolicyKind, Stood, Verdict};
 
-/// Shortest time between two decisions that no waiting request asks for. Reports come each second
-/// from each source: twenty sources bring twenty decisions, a thousand no more. It is also how
-/// long a report may have to wait for its decision, which is to come within 100 ms.
-pub(crate) const APART: Duration = Duration::from_millis(50);
+/// Shortest time between two decisions that no waiting request asks for: a thousand sources that
+/// speak each second bring fifty. It is also how long a report may have to wait for its decision,
+/// of the 100 ms in which that is to come.
+pub(crate) const APART: Duration = Duration::from_millis(20);
 
 /// Time for which a revision has to be missing from the tables of a source that speaks, before
 /// it counts as without load: a table may have been made just before its first request.
@@ -92,7 +92,6 @@ impl Scaler {
         if self.awaited || !self.policy.is_event_driven() {
             return Due::Later;
         }
-        // A clock that stepped back owes nothing.
         let since = self.reacted.map(|reacted| now.saturating_sub(reacted));
         match since.and_then(|since| APART.checked_sub(since)) {
             Some(rest) if !rest.is_zero() => {

@@ -11,6 +11,7 @@ mod tally;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
@@ -41,6 +42,19 @@ pub struct Gather {
 struct Parts {
     next_id: u64,
     by_id: BTreeMap<u64, Part>,
+    made: Vec<Arc<dyn Families>>,
+    /// Bytes of the last text.
+    length: usize,
+}
+
+/// Families that are made one after the other while they are written: thousands of series of each
+/// would take much memory all at once.
+pub trait Families: fmt::Debug + Send + Sync {
+    /// Their names.
+    fn names(&self) -> Vec<&'static str>;
+
+    /// The family at `place` among the names, as it is now. It may be without series.
+    fn family(&self, place: usize) -> MetricFamily;
 }
 
 #[derive(Clone, Debug)]
@@ -53,6 +67,11 @@ impl Gather {
     /// Adds `registry` for as long as the process lives.
     pub fn add(&self, registry: Registry) {
         self.insert(registry, &[]);
+    }
+
+    /// Adds families that are made one after the other, for as long as the process lives.
+    pub fn add_families(&self, families: Arc<dyn Families>) {
+        self.lock().made.push(families);
     }
 
     /// Adds `registry` until the answer is dropped. Each of its series also gets `labels`;
@@ -70,20 +89,26 @@ impl Gather {
     /// Where two parts have the same series, the part that was added first speaks. A family
     /// whose type differs from that of an earlier part is left out, and said so in the log.
     pub fn text(&self) -> String {
-        let mut text = String::new();
+        // Long texts are nearly as long as the last time; growing would need twice the room.
+        let mut text = String::with_capacity(self.lock().length);
         for family in self.families() {
             // Encoded one by one, so that a family that cannot be encoded costs only itself.
             if let Err(error) = TextEncoder::new().encode_utf8(&[family], &mut text) {
                 tracing::warn!(%error, "a metric family was left out");
             }
         }
+        self.lock().length = text.len() + text.len() / 16;
         text
     }
 
     /// All series, by the name of their family.
     pub(crate) fn families(&self) -> impl Iterator<Item = MetricFamily> {
         // Gathered from a copy: collectors run code of their own, which must not run under the lock.
-        let parts: Vec<Part> = self.lock().by_id.values().cloned().collect();
+        let (parts, made) = {
+            let parts = self.lock();
+            let all: Vec<Part> = parts.by_id.values().cloned().collect();
+            (all, parts.made.clone())
+        };
         let mut families: BTreeMap<String, MetricFamily> = BTreeMap::new();
         for part in &parts {
             for mut family in part.registry.gather() {
@@ -93,12 +118,28 @@ impl Gather {
                 merge(&mut families, family);
             }
         }
-        families.into_values().map(|mut family| {
+        let mut names: BTreeMap<String, Vec<(usize, usize)>> = families
+            .keys()
+            .map(|name| (name.clone(), Vec::new()))
+            .collect();
+        for (source, made) in made.iter().enumerate() {
+            for (place, name) in made.names().into_iter().enumerate() {
+                let makers = names.entry(name.to_owned()).or_default();
+                makers.push((source, place));
+            }
+        }
+        let families = names.into_iter().filter_map(move |(name, makers)| {
+            for (source, place) in makers {
+                merge(&mut families, made[source].family(place));
+            }
+            families.remove(&name)
+        });
+        families.filter_map(|mut family| {
             let metrics = family.mut_metric();
             // Stable, so that of two equal series the one of the older part stays.
             metrics.sort_by(|a, b| pairs(a).cmp(pairs(b)));
             metrics.dedup_by(|later, earlier| later.get_label() == earlier.get_label());
-            family
+            (!metrics.is_empty()).then_some(family)
         })
     }
 

@@ -5,6 +5,7 @@
 //! `client`: hyper's clients, one connection each, and one that writes and reads raw HTTP/1.1.
 //! `frames`: either end of an HTTP/2 connection, frame by frame.
 //! `kube`: a Kubernetes API server in memory, with faults by script.
+//! `vectors`: the golden vectors, and how tests say which of them passed.
 //!
 //! All servers listen on port 0 of the loopback and end when they are dropped.
 //!
@@ -18,4 +19,5 @@ pub mod client;
 pub mod cluster;
 pub mod frames;
 pub mod kube;
+pub mod vectors;
 pub mod workload;

@@ -5,30 +5,18 @@
 
 #![expect(clippy::unwrap_used, reason = "what is not as expected fails the test")]
 
-use std::path::PathBuf;
+use std::fmt::Debug;
 use std::time::Duration;
 
+use penstock_testkit::vectors::{Number, check, close, read, same};
 use penstock_types::request_stats::RequestStats;
 use penstock_types::stat::{Stat, WireStatMessage, WireStatMessages};
 use prost::Message;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-fn read<T: DeserializeOwned>(file: &str) -> T {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "whoever runs the tests may have vectors of their own"
-    )]
-    let folder = std::env::var("PENSTOCK_VECTORS").map_or_else(
-        |_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors"),
-        PathBuf::from,
-    );
-    let text = std::fs::read_to_string(folder.join(file)).unwrap();
-    serde_json::from_str(&text).unwrap()
-}
-
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Protobuf {
     stat: Vec<StatCase>,
     wire_stat_messages: Vec<WireCase>,
@@ -64,23 +52,23 @@ struct OneMessage {
 #[derive(Deserialize)]
 struct Fields {
     pod_name: String,
-    average_concurrent_requests: f64,
-    average_proxied_concurrent_requests: f64,
-    request_count: f64,
-    proxied_request_count: f64,
-    process_uptime: f64,
+    average_concurrent_requests: Number,
+    average_proxied_concurrent_requests: Number,
+    request_count: Number,
+    proxied_request_count: Number,
+    process_uptime: Number,
     timestamp: i64,
 }
 
-impl From<Fields> for Stat {
-    fn from(fields: Fields) -> Self {
+impl From<&Fields> for Stat {
+    fn from(fields: &Fields) -> Self {
         Self {
-            pod_name: fields.pod_name,
-            average_concurrent_requests: fields.average_concurrent_requests,
-            average_proxied_concurrent_requests: fields.average_proxied_concurrent_requests,
-            request_count: fields.request_count,
-            proxied_request_count: fields.proxied_request_count,
-            process_uptime: fields.process_uptime,
+            pod_name: fields.pod_name.clone(),
+            average_concurrent_requests: fields.average_concurrent_requests.0,
+            average_proxied_concurrent_requests: fields.average_proxied_concurrent_requests.0,
+            request_count: fields.request_count.0,
+            proxied_request_count: fields.proxied_request_count.0,
+            process_uptime: fields.process_uptime.0,
             timestamp: fields.timestamp,
         }
     }
@@ -94,53 +82,61 @@ fn bytes(hex: &str) -> Vec<u8> {
         .collect()
 }
 
+/// Whether what was read is what was to be read, and is written as it was.
+fn is_as_told<M: Message + Debug>(
+    read: Result<M, prost::DecodeError>,
+    want: &M,
+    bytes: &[u8],
+    canonical: bool,
+) -> Result<(), String> {
+    let read = read.map_err(|error| format!("cannot be decoded: {error}"))?;
+    // Also what is no number is equal to itself here.
+    same("the message", format!("{read:?}"), format!("{want:?}"))?;
+    if canonical {
+        same("its bytes", want.encode_to_vec(), bytes.to_vec())?;
+    }
+    Ok(())
+}
+
 #[test]
 fn stats_are_read_and_written_byte_for_byte() {
     let cases = read::<Protobuf>("protobuf.json").stat;
-    assert!(!cases.is_empty());
-    for case in cases {
+    let id = |case: &StatCase| case.id.clone();
+    check("protobuf.json stat", &cases, id, |case| {
         let bytes = bytes(&case.hex);
         let read = Stat::decode(&bytes[..]);
-        match case.fields.map(Stat::from) {
-            None => assert!(read.is_err(), "{}", case.id),
-            Some(_) if case.optional && read.is_err() => {}
-            Some(want) => {
-                assert_eq!(read.as_ref(), Ok(&want), "{}", case.id);
-                if case.canonical {
-                    assert_eq!(want.encode_to_vec(), bytes, "{}", case.id);
-                }
-            }
+        match &case.fields {
+            None => same("refused", read.is_err(), true),
+            Some(_) if case.optional && read.is_err() => Ok(()),
+            Some(want) => is_as_told(read, &want.into(), &bytes, case.canonical),
         }
-    }
+    });
 }
 
 #[test]
 fn frames_are_read_and_written_byte_for_byte() {
     let cases = read::<Protobuf>("protobuf.json").wire_stat_messages;
-    assert!(!cases.is_empty());
-    for case in cases {
+    let id = |case: &WireCase| case.id.clone();
+    check("protobuf.json wire_stat_messages", &cases, id, |case| {
         let bytes = bytes(&case.hex);
         let read = WireStatMessages::decode(&bytes[..]);
-        let Some(messages) = case.messages else {
-            assert!(read.is_err(), "{}", case.id);
-            continue;
+        let Some(messages) = &case.messages else {
+            return same("refused", read.is_err(), true);
         };
-        let messages = messages.into_iter().map(|message| WireStatMessage {
-            namespace: message.namespace,
-            name: message.name,
-            stat: message.stat.map(Stat::from),
+        let messages = messages.iter().map(|message| WireStatMessage {
+            namespace: message.namespace.clone(),
+            name: message.name.clone(),
+            stat: message.stat.as_ref().map(Stat::from),
         });
         let want = WireStatMessages {
             messages: messages.collect(),
         };
-        assert_eq!(read.as_ref(), Ok(&want), "{}", case.id);
-        if case.canonical {
-            assert_eq!(want.encode_to_vec(), bytes, "{}", case.id);
-        }
-    }
+        is_as_told(read, &want, &bytes, case.canonical)
+    });
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Stats {
     request_stats: Vec<StatsCase>,
 }
@@ -154,37 +150,38 @@ struct StatsCase {
 #[test]
 fn cases_43_and_44_statistics_are_as_observed() {
     let cases = read::<Stats>("stats.json").request_stats;
-    assert!(!cases.is_empty());
-    for case in cases {
-        // Some times lie before the tracker was made.
-        let origin = Duration::from_secs(1);
-        let mut stats = RequestStats::new(origin);
-        for op in &case.ops {
-            let number = |at: usize| op[at].as_f64().unwrap();
-            let since = op[1].as_i64().unwrap();
-            let by = Duration::from_micros(since.unsigned_abs());
-            let now = if since < 0 { origin - by } else { origin + by };
-            match op[0].as_str().unwrap() {
-                "in" => stats.enter(now, false),
-                "out" => stats.leave(now, false),
-                "pin" => stats.enter(now, true),
-                "pout" => stats.leave(now, true),
-                "report" => {
-                    let got = stats.report(now);
-                    let got = [
-                        got.average_concurrency,
-                        got.average_proxied_concurrency,
-                        got.request_count,
-                        got.proxied_request_count,
-                    ];
-                    for (place, got) in got.into_iter().enumerate() {
-                        let want = number(2 + place);
-                        let near = 1e-9 * want.abs().max(1.0);
-                        assert!((got - want).abs() <= near, "{}: {op:?} {got}", case.id);
-                    }
+    let id = |case: &StatsCase| case.id.clone();
+    check("stats.json request_stats", &cases, id, observed);
+}
+
+fn observed(case: &StatsCase) -> Result<(), String> {
+    // Some times lie before the tracker was made.
+    let origin = Duration::from_secs(1);
+    let mut stats = RequestStats::new(origin);
+    for op in &case.ops {
+        let since = op[1].as_i64().unwrap();
+        let by = Duration::from_micros(since.unsigned_abs());
+        let now = if since < 0 { origin - by } else { origin + by };
+        match op[0].as_str().unwrap() {
+            "in" => stats.enter(now, false),
+            "out" => stats.leave(now, false),
+            "pin" => stats.enter(now, true),
+            "pout" => stats.leave(now, true),
+            "report" => {
+                let got = stats.report(now);
+                let got = [
+                    got.average_concurrency,
+                    got.average_proxied_concurrency,
+                    got.request_count,
+                    got.proxied_request_count,
+                ];
+                for (place, got) in got.into_iter().enumerate() {
+                    let want = serde_json::from_value(op[2 + place].clone()).unwrap();
+                    close(&format!("figure {place} of {op:?}"), got, want)?;
                 }
-                other => panic!("{other:?} is not known"),
             }
+            other => panic!("{other:?} is not known"),
         }
     }
+    Ok(())
 }

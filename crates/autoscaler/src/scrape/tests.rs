@@ -1,7 +1,7 @@
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use penstock_testkit::cluster::{ScriptedCluster, revision};
+use penstock_testkit::vectors;
 use penstock_types::stat::Stat;
 use prost::Message as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -223,36 +223,33 @@ async fn a_queue_proxy_that_does_not_answer_is_given_up_after_three_seconds() {
 /// `protobuf.json`: which bodies count and which do not.
 #[test]
 fn bodies_are_taken_and_refused_as_the_vectors_say() {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "whoever runs the tests may have vectors of their own"
-    )]
-    let folder = std::env::var("PENSTOCK_VECTORS").map_or_else(
-        |_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors"),
-        PathBuf::from,
-    );
-    let text = std::fs::read_to_string(folder.join("protobuf.json")).unwrap();
-    let file: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let cases = file["stat"].as_array().unwrap();
-    let failed: Vec<&str> = cases
-        .iter()
-        .filter(|case| {
-            let hex = case["hex"].as_str().unwrap();
-            let digits = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
-            let body: Vec<u8> = (0..hex.len()).step_by(2).map(digits).collect();
-            let cut = &body[..body.len().min(336)];
-            // What cannot be figures of a pod is refused further on, and not the vectors' subject.
-            let taken = Stat::decode(cut).is_ok();
-            let refused = case["scrape_error"].as_bool().unwrap_or(false);
-            let either = case["optional"].as_bool().unwrap_or(false);
-            taken == refused && !either || http1::stat(&body).is_some() && refused
-        })
-        .map(|case| case["id"].as_str().unwrap())
-        .collect();
-    let passed = cases.len() - failed.len();
-    println!(
-        "protobuf.json scrapes: {passed} passed, {} failed",
-        failed.len()
-    );
-    assert!(!cases.is_empty() && failed.is_empty(), "{failed:?}");
+    let file: Protobuf = vectors::read("protobuf.json");
+    let id = |case: &Body| case.id.clone();
+    vectors::check("protobuf.json scrapes", &file.stat, id, |case| {
+        let digits = |at: usize| u8::from_str_radix(&case.hex[at..at + 2], 16).unwrap();
+        let body: Vec<u8> = (0..case.hex.len()).step_by(2).map(digits).collect();
+        let cut = &body[..body.len().min(336)];
+        // What cannot be figures of a pod is refused further on, and not the vectors' subject.
+        let taken = Stat::decode(cut).is_ok() || http1::stat(&body).is_some();
+        if case.optional {
+            return Ok(());
+        }
+        vectors::same("refused", !taken, case.scrape_error)
+    });
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Protobuf {
+    stat: Vec<Body>,
+}
+
+#[derive(serde::Deserialize)]
+struct Body {
+    id: String,
+    hex: String,
+    #[serde(default)]
+    scrape_error: bool,
+    #[serde(default)]
+    optional: bool,
 }

@@ -1,8 +1,8 @@
 //! What the loop exports: names, labels and units of both name sets, and how late decisions are.
 
 use penstock_autoscaler::{Names, PolicyKind};
-use penstock_cluster::Phase;
-use penstock_testkit::cluster::{ScriptedCluster, revision};
+use penstock_cluster::{Phase, Pod};
+use penstock_testkit::cluster::{ScriptedCluster, pod, revision};
 use prometheus::{Registry, TextEncoder};
 
 use crate::bench::{Bench, addrs, first, report};
@@ -155,24 +155,23 @@ async fn a_revision_that_is_scaled_by_another_metric_has_the_gauges_of_that_one(
 
 #[tokio::test(start_paused = true)]
 async fn pods_are_counted_by_their_phases() {
-    let phases = [
-        (Phase::Ready, 3),
-        (Phase::Starting, 2),
-        (Phase::Draining, 1),
+    let pods = [
+        // phase, whether the container was started
+        (Phase::Ready, true),
+        (Phase::Ready, true),
+        (Phase::Ready, true),
+        (Phase::Starting, false),
+        (Phase::Starting, true),
+        (Phase::Draining, true),
     ];
     let mut hello_revision = revision("hello-00001").build();
-    let pods = phases
-        .iter()
-        .flat_map(|(phase, count)| vec![*phase; *count]);
+    hello_revision.unplaced = 2;
+    let pods = pods.into_iter().zip(addrs(6));
     hello_revision.pods = pods
-        .zip(addrs(6))
-        .map(|(phase, addr)| penstock_cluster::Pod {
-            name: "pod".into(),
-            addr,
+        .map(|((phase, started), addr)| Pod {
             phase,
-            asked: std::time::Instant::now(),
-            started: None,
-            ready: None,
+            started: pod(addr).started.filter(|_| started),
+            ..pod(addr)
         })
         .collect();
     let cluster = ScriptedCluster::new([hello_revision]);
@@ -180,8 +179,8 @@ async fn pods_are_counted_by_their_phases() {
     let text = scrape(&bench.registry);
     for (name, value) in [
         ("kn_revision_pods_count", 3),
-        ("kn_revision_pods_not_ready_count", 3),
-        ("kn_revision_pods_pending_count", 2),
+        ("kn_revision_pods_not_ready_count", 5),
+        ("kn_revision_pods_pending_count", 3),
         ("kn_revision_pods_terminating_count", 1),
         // Several pods are a sign of load that nobody here has seen.
         ("kn_revision_panic_mode", 1),
@@ -222,7 +221,7 @@ async fn every_report_is_decided_on_within_a_tenth_of_a_second_and_not_at_the_ne
     bench.settle().await;
     assert_eq!(bench.state("default/hello-00001").wanted, 10);
     assert_eq!(latency(&bench.registry), [4, 4]);
-    tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(30)).await;
     assert_eq!(bench.state("default/hello-00001").wanted, 20);
     assert_eq!(latency(&bench.registry), [5, 5]);
     bench.stop().await;

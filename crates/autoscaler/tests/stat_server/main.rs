@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod buckets;
-mod figures;
 mod harm;
 mod program;
 mod stage;

@@ -173,3 +173,40 @@ fn the_target_tells_what_it_is_under_prometheus_names() {
          target_info{_1_team=\"a b\",container_name=\"queue-proxy\",k8s_pod_name=\"hello-1\"} 1\n"
     );
 }
+
+/// One family that is in a registry as well, one of its own, and one without series.
+#[derive(Debug)]
+struct Made;
+
+impl Families for Made {
+    fn names(&self) -> Vec<&'static str> {
+        vec!["answered_total", "zeros", "abandoned"]
+    }
+
+    fn family(&self, place: usize) -> MetricFamily {
+        let registry = match place {
+            0 => counters("Answers sent", &[("200", 7.0), ("404", 2.0)]),
+            1 => {
+                let registry = Registry::new();
+                let gauge = IntGauge::new("zeros", "Pods").unwrap();
+                registry.register(Box::new(gauge)).unwrap();
+                registry
+            }
+            _ => return MetricFamily::default(),
+        };
+        registry.gather().remove(0)
+    }
+}
+
+#[test]
+fn families_that_are_made_one_by_one_stand_among_the_others() {
+    let gather = Gather::default();
+    gather.add(counters("Answers sent", &[("200", 1.0)]));
+    gather.add_families(Arc::new(Made));
+    let want = "# HELP answered_total Answers sent\n# TYPE answered_total counter\n\
+                answered_total{code=\"200\"} 1\nanswered_total{code=\"404\"} 2\n\
+                # HELP zeros Pods\n# TYPE zeros gauge\nzeros 0\n";
+    for _ in 0..2 {
+        assert_eq!(gather.text(), want);
+    }
+}

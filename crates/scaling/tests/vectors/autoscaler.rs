@@ -13,7 +13,8 @@ use serde::Deserialize;
 
 use crate::{Number, check, close, moment, ms, read, same, within};
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct File {
     cases: Vec<Case>,
 }

@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use crate::{check, read, same};
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct File {
     /// Buckets, key, name of the bucket.
     owners: Vec<(u32, String, String)>,

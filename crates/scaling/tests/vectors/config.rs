@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use crate::{Number, Strings, check, close, read, same};
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct File {
     configmaps: Vec<Map>,
     annotations: Vec<Annotated>,

@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use crate::{Number, Strings, check, close, ms, reachability, read, same};
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct File {
     cases: Vec<Case>,
 }

@@ -14,7 +14,8 @@ use serde::Deserialize;
 
 use crate::{Strings, check, moment, ms, reachability, read, same};
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct File {
     cases: Vec<Case>,
 }

@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use crate::{Number, check, close, read, same};
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct File {
     /// Pods (a negative number is none), pods to read.
     sample_sizes: Vec<(i64, u32)>,

@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use crate::{Number, check, close, ms, read, same};
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct File {
     cases: Vec<Case>,
 }

@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use crate::{Number, check, close, moment, ms, read, same, within};
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct File {
     averages: Vec<Averages>,
     maxima: Vec<Maxima>,
