@@ -76,6 +76,7 @@ pub(super) fn revision(name: &str, pods: u32) -> Revision {
         wanted: u32::try_from(pods.len()).unwrap_or(u32::MAX),
         pods,
         unplaced: 0,
+        position: None,
         readiness: Readiness::default(),
         queue_proxy: true,
         standing: None,

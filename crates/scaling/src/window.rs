@@ -110,7 +110,7 @@ impl Window {
             return 0.0;
         }
         let in_view = self.count() - silent;
-        let sum: f64 = (last - in_view + 1..=last).map(|b| self.sum(b)).sum();
+        let sum: f64 = self.newest(last, in_view).sum();
         let seen = match self.first {
             Some(first) => (last - first + 1).min(in_view),
             None => in_view,
@@ -129,6 +129,15 @@ impl Window {
                 self.sum(last - back) * weight
             })
             .sum()
+    }
+
+    /// The sums of the `count` buckets up to `last`, oldest first. Where they lie is found once,
+    /// not for each of them: a division costs as much as twenty additions.
+    fn newest(&self, last: i64, count: i64) -> impl Iterator<Item = f64> {
+        let (newer, older) = self.sums.split_at(self.index(last + 1));
+        let skipped = self.sums.len() - count as usize;
+        let all = older.iter().chain(newer);
+        all.skip(skipped).copied()
     }
 
     /// Makes `bucket` the newest one, which `last` was.
@@ -163,12 +172,16 @@ impl Window {
         (at.as_nanos() / self.bucket.as_nanos()) as i64
     }
 
+    fn index(&self, bucket: i64) -> usize {
+        bucket.rem_euclid(self.count()) as usize
+    }
+
     fn sum(&self, bucket: i64) -> f64 {
-        self.sums[bucket.rem_euclid(self.count()) as usize]
+        self.sums[self.index(bucket)]
     }
 
     fn sum_mut(&mut self, bucket: i64) -> &mut f64 {
-        let index = bucket.rem_euclid(self.count()) as usize;
+        let index = self.index(bucket);
         &mut self.sums[index]
     }
 }
