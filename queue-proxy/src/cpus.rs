@@ -9,6 +9,11 @@ use penstock_runtime::cgroup;
 /// thread has its own connections to that.
 const UNLIMITED: usize = 4;
 
+/// Connections that one thread serves before the next serves any. A single thread has some 50,000
+/// requests a second in it, and few callers that are not so many share it to their advantage: at
+/// 2,000 a second over 16 connections a request costs a tenth less than with two threads.
+pub const PACKED: usize = 32;
+
 /// Threads for this process: its CPU limit rounded up, at most the processors that it may run on.
 pub fn workers() -> NonZeroUsize {
     let allowed = rustix::thread::sched_getaffinity(None).map(|cpus| cpus.count());

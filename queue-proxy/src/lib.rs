@@ -45,7 +45,7 @@ pub mod tls;
 mod trace;
 
 pub use bind::{Choices, Config, QueueProxy, Running};
-pub use cpus::workers;
+pub use cpus::{PACKED, workers};
 pub use drain::Waited;
 pub use kubelet::{Kubelet, gateways};
 pub use metrics::{Metrics, Names};

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use penstock_queue_proxy::env::{self, Identity, Setup};
 use penstock_queue_proxy::program::{Ended, Program, StartError};
-use penstock_queue_proxy::{gateways, workers};
+use penstock_queue_proxy::{PACKED, gateways, workers};
 use penstock_relay::tls::Pair;
 use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
@@ -70,7 +70,7 @@ fn serve(setup: Setup) -> Result<Ended, StartError> {
     runtime.block_on(async {
         let stops = Stops::install()?;
         let count = setup.workers.unwrap_or_else(workers);
-        let workers = Workers::start(count)?;
+        let workers = Workers::start(count)?.packing(PACKED);
         let node = gateways(&file("/proc/net/route"), &file("/proc/net/ipv6_route"));
         let program = Program::start(setup, node, &workers)?;
         Ok(program.run(stops).await)

@@ -1,5 +1,5 @@
 //! Accepting. Each worker accepts from the same socket and hands the connection to the worker
-//! with the fewest; `connection.rs` serves it.
+//! whose turn it is (`Workers::next`); `connection.rs` serves it.
 
 use std::future::Future;
 use std::io;
@@ -258,7 +258,7 @@ impl<A: Answer> Accepting<A> {
         }
     }
 
-    /// Hands a connection to the worker with the fewest.
+    /// Hands a connection to the worker whose turn it is.
     fn place(&self, stream: TcpStream, addr: SocketAddr) {
         let member = match &self.crowd {
             None => None,
@@ -267,7 +267,7 @@ impl<A: Answer> Accepting<A> {
                 None => return self.turn_away(crowd, stream),
             },
         };
-        let chosen = self.workers.idlest(self.own);
+        let chosen = self.workers.next(self.own);
         let seat = Arc::clone(&self.seats[chosen]);
         let counted = Counted::enter(&seat.worker, member);
         let tasks = seat.tasks.clone();

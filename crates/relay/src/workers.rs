@@ -26,6 +26,8 @@ pub(crate) struct Worker {
 pub struct Workers {
     all: Arc<[Arc<Worker>]>,
     nearby: Nearby,
+    /// Connections that one gets before the next gets any.
+    packed: usize,
     _threads: Arc<Threads>,
 }
 
@@ -52,8 +54,21 @@ impl Workers {
         Ok(Self {
             all: all.into(),
             nearby: Nearby::default(),
+            packed: 0,
             _threads: Arc::new(Threads { stop, threads }),
         })
+    }
+
+    /// One after the other gets `connections` before they are spread evenly. Without this they
+    /// are from the first one on.
+    ///
+    /// Where little is going on, one thread that is woken for two requests costs less than two.
+    #[must_use]
+    pub fn packing(self, connections: usize) -> Self {
+        Self {
+            packed: connections,
+            ..self
+        }
     }
 
     /// How many there are.
@@ -69,15 +84,20 @@ impl Workers {
         &self.all
     }
 
-    /// The worker with the fewest connections; `preferred` if it is among them.
-    pub(crate) fn idlest(&self, preferred: usize) -> usize {
+    /// The worker that gets the next connection: the first that is to be packed, or the one with
+    /// the fewest; `preferred` if it is among them.
+    pub(crate) fn next(&self, preferred: usize) -> usize {
         let load = |index: usize| self.all[index].connections.load(Ordering::Relaxed);
-        (0..self.all.len()).fold(preferred, |best, index| {
-            if load(index) < load(best) {
-                index
-            } else {
-                best
-            }
+        let all = 0..self.all.len();
+        let packed = all.clone().find(|index| load(*index) < self.packed);
+        packed.unwrap_or_else(|| {
+            all.fold(preferred, |best, index| {
+                if load(index) < load(best) {
+                    index
+                } else {
+                    best
+                }
+            })
         })
     }
 }
@@ -116,5 +136,29 @@ impl Drop for Threads {
                 let _ = thread.join();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where each of `count` connections goes that one of the workers accepts.
+    fn placed(workers: &Workers, count: usize, accepting: usize) -> Vec<usize> {
+        let place = |_| {
+            let next = workers.next(accepting);
+            workers.all[next]
+                .connections
+                .fetch_add(1, Ordering::Relaxed);
+            next
+        };
+        (0..count).map(place).collect()
+    }
+
+    #[test]
+    fn connections_are_spread_evenly_or_packed_first() {
+        let two = || Workers::start(NonZeroUsize::MIN.saturating_add(1)).unwrap();
+        assert_eq!(placed(&two(), 4, 1), [1, 0, 1, 0]);
+        assert_eq!(placed(&two().packing(2), 7, 1), [0, 0, 1, 1, 1, 0, 1]);
     }
 }
