@@ -22,6 +22,7 @@
 //! - `idle.rs`: streams that are open and stand still
 //! - `cold_start.rs`: how long each stage of a cold start took
 //! - `server_timing.rs`: the same, for the one who waited
+//! - `waiting.rs`: answers that begin before there is a pod
 //! - `refusal.rs`: every answer that is not a pod's, with status and reason
 //! - `metrics.rs`: what is exported
 //! - `request_log.rs`: a line for each request
@@ -56,6 +57,7 @@ mod server_timing;
 mod subset;
 mod table;
 mod trace;
+mod waiting;
 
 pub use bind::{Activator, Handle, Options, Overflow, RevisionLoad, Running};
 pub use discovery::{Discovery, Mesh};

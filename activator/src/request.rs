@@ -19,9 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use penstock_gate::{Admit, Refused, Slot};
-use penstock_relay::body::{Body, BodyError, Guard, Relayed};
+use penstock_relay::body::{Body, BodyError, Deadlines, Guard, Late, Relayed};
 use penstock_relay::deadline::{Limits, TooLate};
 use penstock_relay::forward::{ForwardError, Outgoing, Relay};
 use penstock_relay::headers;
@@ -32,13 +32,13 @@ use penstock_runtime::metrics::Outcome;
 use penstock_runtime::seldom::Seldom;
 use penstock_runtime::trace::Tracer;
 use penstock_types::{Protocol, header};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::aside::{self, Fault};
 use crate::bind::Overflow;
-use crate::budget::{self, Budget};
+use crate::budget::{self, Budget, Charge};
 use crate::demand::{Open, Reporter, Tracker};
 use crate::discovery::Scout;
 use crate::metrics::{Counted, Measured, Metrics};
@@ -50,9 +50,13 @@ use crate::revision::{Entry, Place};
 use crate::route::Rules;
 use crate::server_timing::Marks;
 use crate::table::Table;
+use crate::waiting::{self, Told, Waiting};
 
 /// Most of a request's body that is kept to send it to another pod.
 const REPLAY_LIMIT: usize = 64 * 1024;
+
+/// Time for a caller who was told that it waits to take the end of that.
+const LAST_WORD: Duration = Duration::from_secs(10);
 
 /// Beside what the workload itself says there.
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -116,15 +120,16 @@ impl Answer for App {
             .serve(head, body, &caller, grpc.is_some(), &mut measured)
             .await
         {
-            Ok(Served {
+            Ok(Reply::Waits(waiting)) => self.tell_wait(*waiting, measured),
+            Ok(Reply::Pod(Served {
                 answer,
                 limits,
                 held,
-            }) => {
+            })) => {
                 measured.ends_with(answer.status());
                 let inside = Inside {
                     measured,
-                    held,
+                    held: Some(held),
                     shared: Arc::clone(&self.shared),
                 };
                 self.relay.hand_on(answer, &limits, inside)
@@ -144,6 +149,17 @@ impl Answer for App {
     }
 }
 
+/// What a caller gets, unless it is refused.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are answers, and none of them is to cost an allocation"
+)]
+enum Reply {
+    Pod(Served),
+    /// Word that it waits.
+    Waits(Box<Waiting>),
+}
+
 /// An answer of a pod, and what goes on until its last byte.
 struct Served {
     answer: Response<Relayed>,
@@ -159,6 +175,8 @@ struct Sent<'a> {
     replay: &'a Replay,
     caller: &'a Arc<Caller>,
     limits: Limits,
+    /// Whether its caller wants word about the wait.
+    tells: bool,
 }
 
 /// Whether a request has to wait at first.
@@ -166,6 +184,12 @@ enum Turn {
     Now(Slot<Place>),
     /// It holds so many bytes while it waits.
     Later(u64),
+}
+
+/// How the first moments of a wait ended.
+enum Moment {
+    Slot(Slot<Place>, Open),
+    Waits(Box<Waiting>),
 }
 
 /// What a request occupies.
@@ -190,7 +214,7 @@ impl App {
         caller: &Arc<Caller>,
         is_grpc: bool,
         measured: &mut Measured,
-    ) -> Result<Served, RequestError> {
+    ) -> Result<Reply, RequestError> {
         if headers::has_bad_host(&head) {
             return Err(RequestError::BadHost); // 400
         }
@@ -211,10 +235,24 @@ impl App {
         if first {
             self.urge(&revision, true);
         }
-        let turn = match revision.gate.try_admit() {
+        let mut turn = match revision.gate.try_admit() {
             Some(slot) => Turn::Now(slot),
             None => Turn::Later(budget::held_by(&head, &body)),
         };
+        let told = match turn {
+            Turn::Now(_) => None,
+            Turn::Later(_) => Told::of(&head, &revision.choices),
+        };
+        if let (Turn::Later(bytes), Some(told @ (Told::Page(_) | Told::Events))) = (&turn, told) {
+            let wait = self.wait_a_moment(told, &revision, *bytes, limits, demand);
+            match Box::pin(wait).await? {
+                Moment::Slot(slot, same) => {
+                    turn = Turn::Now(slot);
+                    demand = same;
+                }
+                Moment::Waits(waiting) => return Ok(Reply::Waits(waiting)),
+            }
+        }
         let mut outgoing = prepare(head, measured.host(), caller);
         if shared.scout.how().passthrough {
             let passes = HeaderValue::from_static(header::PASSTHROUGH);
@@ -236,16 +274,89 @@ impl App {
             replay: &replay,
             caller,
             limits,
+            tells: told == Some(Told::Interim),
         };
         let exchange = self.exchange(request, turn, measured);
         let (answer, active) = limits.answer_within(pin!(exchange)).await??; // 504, 503, 502
         demand.may_idle();
         let held = Held { active, demand };
-        Ok(Served {
+        Ok(Reply::Pod(Served {
             answer,
             limits,
             held,
-        })
+        }))
+    }
+
+    /// Waits for as long as its caller has patience, which is then told that it waits.
+    async fn wait_a_moment(
+        &self,
+        told: Told,
+        revision: &Arc<Entry>,
+        bytes: u64,
+        limits: Limits,
+        demand: Open,
+    ) -> Result<Moment, RequestError> {
+        let charge = self.charge(revision, bytes)?;
+        let queued = Counted::new(&revision.gauges.queued);
+        if !revision.gate.has_places() {
+            self.urge(revision, false);
+        }
+        let mut admit = revision.gate.admit();
+        let due = limits.answer_due();
+        let moment = (limits.arrived() + told.patience()).min(due);
+        match timeout_at(moment, &mut admit).await {
+            Ok(Ok(slot)) => {
+                revision.pace.left(Instant::now().into_std());
+                Ok(Moment::Slot(slot, demand))
+            }
+            Ok(Err(refused)) => Err(self.refused(revision, refused)),
+            Err(_elapsed) => Ok(Moment::Waits(Box::new(Waiting {
+                told,
+                revision: Arc::clone(revision),
+                admit,
+                due,
+                since: limits.arrived(),
+                _held: (charge, queued, demand),
+            }))),
+        }
+    }
+
+    /// The answer that lasts as long as the wait.
+    fn tell_wait(
+        self: Arc<Self>,
+        waiting: Waiting,
+        mut measured: Measured,
+    ) -> Response<Body<Inside>> {
+        let deadlines = Deadlines {
+            whole: waiting.due + LAST_WORD,
+            idle: None,
+            late: Late::Reset,
+        };
+        let answer = waiting.answer();
+        measured.ends_with(answer.status());
+        let inside = Inside {
+            measured,
+            held: None,
+            shared: Arc::clone(&self.shared),
+        };
+        answer.map(|body| body.until(deadlines).holding(inside))
+    }
+
+    /// Its share of the memory for those who wait.
+    fn charge(&self, revision: &Arc<Entry>, bytes: u64) -> Result<Charge, RequestError> {
+        let charge = self.shared.budget.charge(revision, bytes);
+        let charge = charge.ok_or_else(|| self.no_room(revision, NoRoom::Memory))?;
+        if revision.gate.waiting() == 0 {
+            revision.pace.line_begins(Instant::now().into_std());
+        }
+        Ok(charge)
+    }
+
+    fn refused(&self, revision: &Entry, refused: Refused) -> RequestError {
+        match refused {
+            Refused::Full => self.no_room(revision, NoRoom::Line),
+            Refused::Closed => RequestError::Gone,
+        }
     }
 
     /// Waits for a slot and forwards, again and again while nothing was sent to anybody.
@@ -261,17 +372,13 @@ impl App {
             replay,
             caller,
             limits,
+            ..
         } = request;
         let tells_timing = self.shared.server_timing && matches!(turn, Turn::Later(_));
         let mut active = match turn {
             Turn::Now(slot) => Active::new(slot, revision),
             Turn::Later(bytes) => {
-                let charge = self.shared.budget.charge(revision, bytes);
-                let _charge = charge.ok_or_else(|| self.no_room(revision, NoRoom::Memory))?;
-                let now = Instant::now().into_std();
-                if revision.gate.waiting() == 0 {
-                    revision.pace.line_begins(now);
-                }
+                let _charge = self.charge(revision, bytes)?;
                 self.wait(request, revision.gate.admit()).await?
             }
         };
@@ -355,10 +462,11 @@ impl App {
         if !revision.gate.has_places() {
             self.urge(revision, false);
         }
-        let slot = admit.await.map_err(|refused| match refused {
-            Refused::Full => self.no_room(revision, NoRoom::Line),
-            Refused::Closed => RequestError::Gone,
-        })?;
+        let admitted = match request.tells {
+            true => Box::pin(tell_meanwhile(request, admit)).await,
+            false => admit.await,
+        };
+        let slot = admitted.map_err(|refused| self.refused(revision, refused))?;
         revision.pace.left(Instant::now().into_std());
         Ok(Active::new(slot, revision))
     }
@@ -403,6 +511,29 @@ impl Active {
     }
 }
 
+/// Waits, and says every now and then how it goes on.
+async fn tell_meanwhile(
+    request: Sent<'_>,
+    mut admit: Admit<Place>,
+) -> Result<Slot<Place>, Refused> {
+    let Sent {
+        revision,
+        caller,
+        limits,
+        ..
+    } = request;
+    // At once, as soon as it stands in line.
+    let mut pause = Duration::ZERO;
+    loop {
+        if let Ok(admitted) = timeout(pause, &mut admit).await {
+            return admitted;
+        }
+        let words = waiting::interim(revision, limits.arrived());
+        caller.interim(StatusCode::EARLY_HINTS, &words);
+        pause = waiting::EVERY;
+    }
+}
+
 /// The request as every pod gets it (spec/activator.md §7).
 fn prepare(mut head: Parts, host: Option<&HeaderValue>, caller: &Caller) -> Outgoing {
     headers::remove_routing(&mut head.headers);
@@ -439,24 +570,27 @@ fn too_long_to_repeat() -> RequestError {
 #[derive(Debug)]
 pub(crate) struct Inside {
     measured: Measured,
-    held: Held,
+    /// Nothing if it only waits.
+    held: Option<Held>,
     shared: Arc<Shared>,
 }
 
 impl Guard for Inside {
     fn passed(&mut self, bytes: usize) {
         self.measured.response_bytes += bytes as u64;
-        self.held.demand.goes_on();
+        self.tunnelled(bytes);
     }
 
     fn tunnelled(&mut self, _bytes: usize) {
-        self.held.demand.goes_on();
+        if let Some(held) = &self.held {
+            held.demand.goes_on();
+        }
     }
 
     fn broke(&mut self, error: &BodyError) {
-        if let BodyError::Upstream(_) = error {
-            let gate = &self.held.demand.entry().gate;
-            let place = self.held.active.slot.place();
+        if let (BodyError::Upstream(_), Some(held)) = (error, &self.held) {
+            let gate = &held.demand.entry().gate;
+            let place = held.active.slot.place();
             aside::hold_against(&self.shared, gate, place, Fault::CutOff);
         }
         self.measured.breaks();

@@ -143,6 +143,8 @@ struct Seen {
     position: Option<Position>,
     /// Who takes requests now.
     used: Used<Place>,
+    /// Pods that there are, but for those that leave.
+    listed: usize,
 }
 
 impl Entry {
@@ -175,6 +177,7 @@ impl Entry {
                 backends: Backends::new(how.mesh, how.passthrough),
                 position: None,
                 used: Used::default(),
+                listed: 0,
             }),
         })
     }
@@ -189,8 +192,9 @@ impl Entry {
             ready: pod.phase == Phase::Ready,
             pod: Place::new(pod, self.host_of(pod.addr)),
         });
-        let listed = listed.collect();
+        let listed: Vec<_> = listed.collect();
         let mut seen = self.lock_seen();
+        seen.listed = listed.len();
         let is_new = seen.backends.list(listed, revision.readiness);
         // Who stands nowhere by the cluster's word may have been told by `stand_at`.
         if revision.position.is_some() {
@@ -253,6 +257,13 @@ impl Entry {
         let own = || HeaderValue::try_from(addr.to_string());
         let host = self.host.clone().map_or_else(own, Ok);
         host.unwrap_or(HeaderValue::from_static("pod"))
+    }
+
+    /// How many pods are starting, and how many take requests.
+    pub(crate) fn pods(&self) -> (usize, usize) {
+        let seen = self.lock_seen();
+        let ready = self.gate.places().len();
+        (seen.listed.saturating_sub(ready), ready)
     }
 
     /// Requests inside pods that count as demand.

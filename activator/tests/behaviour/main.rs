@@ -30,3 +30,4 @@ mod stage;
 mod streams;
 mod telling;
 mod timeouts;
+mod waiting;

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::Stream as Pieces;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
@@ -82,9 +83,19 @@ pub struct Body<G> {
     clock: Option<Clock>,
 }
 
+/// What is said piece by piece.
+struct Words(Pin<Box<dyn Pieces<Item = Bytes> + Send>>);
+
+impl std::fmt::Debug for Words {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Words")
+    }
+}
+
 #[derive(Debug)]
 enum Source {
     Text(Option<Bytes>),
+    Told(Words),
     Relayed(Relayed),
 }
 
@@ -123,6 +134,15 @@ impl<G: Guard> Body<G> {
         }
     }
 
+    /// A body that is made while it is sent; each piece goes out at once.
+    pub fn told(words: Pin<Box<dyn Pieces<Item = Bytes> + Send>>) -> Self {
+        Self {
+            source: Source::Told(Words(words)),
+            guard: None,
+            clock: None,
+        }
+    }
+
     /// A body that an upstream sends.
     pub fn relayed(relayed: Relayed) -> Self {
         Self {
@@ -155,7 +175,7 @@ impl<G: Guard> Body<G> {
         let deadlines = self.clock.as_ref()?.deadlines;
         match &mut self.source {
             Source::Relayed(relayed) => Some((relayed.take_link()?, deadlines)),
-            Source::Text(_) => None,
+            Source::Text(_) | Source::Told(_) => None,
         }
     }
 
@@ -292,6 +312,11 @@ impl<G: Guard> http_body::Body for Body<G> {
         let this = &mut *self;
         let mut frame = match &mut this.source {
             Source::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Source::Told(words) => words
+                .0
+                .as_mut()
+                .poll_next(cx)
+                .map(|words| Ok(words.map(Frame::data)).transpose()),
             Source::Relayed(relayed) => relayed.poll(cx),
         };
         if let Some(clock) = &mut this.clock {
@@ -325,6 +350,7 @@ impl<G: Guard> http_body::Body for Body<G> {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Text(text) => text.is_none(),
+            Source::Told(_) => false,
             Source::Relayed(relayed) => relayed.is_end_stream(),
         }
     }
@@ -332,6 +358,7 @@ impl<G: Guard> http_body::Body for Body<G> {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
+            Source::Told(_) => SizeHint::default(),
             Source::Relayed(relayed) => relayed.size_hint(),
         }
     }

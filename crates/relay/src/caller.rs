@@ -80,7 +80,7 @@ impl Caller {
     }
 
     /// Sends an interim answer (1xx), if it is not too late for one.
-    pub(crate) fn interim(&self, status: StatusCode, headers: &HeaderMap) {
+    pub fn interim(&self, status: StatusCode, headers: &HeaderMap) {
         match &self.reply {
             Some(reply) => reply.interim(status, headers),
             None => self.interim.push(status, headers),

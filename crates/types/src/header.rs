@@ -39,6 +39,8 @@ names! {
     PASSTHROUGH_LB = "k-passthrough-lb";
     /// RFC 9209: which proxy answered in place of the workload, and why.
     PROXY_STATUS = "proxy-status";
+    /// Ours: asks for word about the wait, and has it in interim answers.
+    PROGRESS = "penstock-progress";
     /// Ours, in the handshake between activator and autoscaler: which version each side knows of
     /// the additions of [`wire`](crate::wire).
     DEMAND_EXTENSION = "penstock-demand";
