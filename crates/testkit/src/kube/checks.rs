@@ -77,6 +77,12 @@ fn check_types(kind: &Kind, object: &Value) -> Result<(), Refusal> {
         );
         Err(Refusal::bad_request(why))
     };
+    for field in ["spec", "status"] {
+        match object.get(field) {
+            None | Some(Value::Null | Value::Object(_)) => {}
+            Some(odd) => return unreadable(field, odd, "object"),
+        }
+    }
     for field in ["labels", "annotations"] {
         let Some(map) = object["metadata"].get(field) else {
             continue;

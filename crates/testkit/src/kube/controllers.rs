@@ -29,7 +29,8 @@ use tokio::task::JoinSet;
 use kubelet::Kubelet;
 
 use super::object::text;
-use super::server::{ApiServer, Shared};
+use super::server::ApiServer;
+use super::shared::Shared;
 use super::store::{Change, Key, Store};
 use super::write::Writer;
 
@@ -89,6 +90,12 @@ impl Controllers {
     /// and the endpoints go on.
     pub fn hold(&self) {
         self.held.send_replace(true);
+    }
+
+    /// Whether they still work: a panic, such as one within what a test does to start a pod, has
+    /// ended none of them.
+    pub fn are_well(&self) -> bool {
+        !self.held.is_closed()
     }
 
     /// Goes on with what was held.

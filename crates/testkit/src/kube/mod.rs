@@ -4,12 +4,14 @@
 //! request ── call ── faults ── rules ──┬─ discovery, reviews
 //!   (serve tells it in order)          ├─ lists ─┬─► store: objects and changes, one counter
 //!                                      ├─ write ─┤     ├─ checks, defaults, fields, apply, patch
+//!                                      ├─ deletes┤     │
 //!                                      └─ watches ◄────┘
 //! ```
 //!
 //! It behaves as the real one does where a client can tell; what is approximated is told in
 //! the header of the module that does it: `fields` and `apply` (server-side apply), `patch`
-//! (strategic merge), `write` (garbage collection), `rules` (authorisation), `checks`.
+//! (strategic merge), `deletes` (garbage collection), `rules` (authorisation), `checks`,
+//! `controllers`.
 //! Besides: one version is served of each group; Events of the two groups are two resources;
 //! tables have two columns; watches are told as fast as they are read.
 
@@ -20,6 +22,7 @@ mod checks;
 mod controllers;
 mod crds;
 mod defaults;
+mod deletes;
 mod discovery;
 mod faults;
 mod fields;
@@ -33,6 +36,7 @@ mod scale;
 mod select;
 mod serve;
 mod server;
+mod shared;
 mod store;
 mod view;
 mod watches;

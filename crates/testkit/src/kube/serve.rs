@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::answer::{Answer, json_answer, text_answer};
 use super::call::Call;
+use super::deletes::{self, Deletion};
 use super::discovery::{self, AUTHORIZATION};
 use super::faults::Fault;
 use super::kinds::{Kind, REVIEWS};
@@ -21,11 +22,11 @@ use super::object::{number, text};
 use super::patch::{Format, json_patch, merge, strategic};
 use super::refusal::Refusal;
 use super::scale::{scale_of, with_scale};
-use super::server::Shared;
+use super::shared::Shared;
 use super::store::{Key, Store};
 use super::view::View;
 use super::watches::{self, Spoilt};
-use super::write::{self, Deletion, Part, Writer};
+use super::write::{self, Part, Writer};
 
 /// The most that a request may carry, as with a real server.
 const LARGEST: usize = 3 * 1024 * 1024;
@@ -145,6 +146,9 @@ fn review(shared: &Shared, call: &Call, mut review: Value) -> Result<Response<An
     if call.method != Method::POST {
         return Err(Refusal::not_allowed());
     }
+    if !review.is_object() {
+        return Err(Refusal::bad_request("the review is no object"));
+    }
     let rules = shared.rules_of(call);
     review["status"] = if call.resource == REVIEWS[0] {
         let asked = |field: &str| text(&review, &format!("/spec/resourceAttributes/{field}"));
@@ -239,7 +243,7 @@ fn act(
             if one {
                 delete_all(store, kind, call, &how, view)
             } else {
-                let (object, gone) = write::delete(store, &key, &how)?;
+                let (object, gone) = deletes::delete(store, &key, &how)?;
                 let answer = if gone {
                     deleted(&key, &object)
                 } else {
@@ -376,7 +380,7 @@ fn delete_all(
             name: text(object, "/metadata/name").to_owned(),
         };
         // One that went with another is gone, as it should be.
-        let _ = write::delete(store, &key, how);
+        let _ = deletes::delete(store, &key, how);
     }
     let items = super::object::list(&listed, "/items").iter();
     let answer = view.many(&kind.api_version(), kind.kind, &listed["metadata"], items);

@@ -2,6 +2,7 @@
 
 mod client;
 mod controllers;
+mod hostile;
 mod replay;
 mod watching;
 mod wire;

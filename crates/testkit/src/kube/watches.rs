@@ -20,7 +20,7 @@ use super::kinds::Kind;
 use super::lists::version_of;
 use super::refusal::Refusal;
 use super::select::Selector;
-use super::server::Shared;
+use super::shared::Shared;
 use super::store::{Change, Store};
 use super::view::View;
 

@@ -1,13 +1,14 @@
 //! The endpoints of Services with a selector: EndpointSlices, and an Endpoints object.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::super::deletes::{self, Deletion};
 use super::super::object::{is_leaving, list, text};
 use super::super::store::{Key, Store};
-use super::super::write::{self, Deletion};
+use super::super::write;
 use super::workloads::is_ready;
 use super::{hash, writer};
 
@@ -141,18 +142,7 @@ fn write_slices(store: &mut Store, key: &Key, service: &Value, by_ports: &ByPort
         // A Service without pods has a slice that is empty, as a real one has.
         slices.insert(format!("{}-none", key.name), (json!([]), &[][..]));
     }
-    let ours = |slice: &Value| {
-        text(slice, "/metadata/labels/kubernetes.io~1service-name") == key.name
-            && text(
-                slice,
-                "/metadata/labels/endpointslice.kubernetes.io~1managed-by",
-            ) == CONTROLLER
-    };
-    let there = store.objects(kind, &key.namespace);
-    let there: BTreeSet<Key> = there
-        .filter(|(_, slice)| ours(slice))
-        .map(|(key, _)| key.clone())
-        .collect();
+    let there = store.owned_by(text(service, "/metadata/uid"));
     for (name, (ports, pods)) in &slices {
         let mut metadata = belonging(service, name);
         metadata["labels"][SERVICE_NAME] = key.name.as_str().into();
@@ -175,7 +165,7 @@ fn write_slices(store: &mut Store, key: &Key, service: &Value, by_ports: &ByPort
     }
     for old in there.iter().filter(|old| !slices.contains_key(&old.name)) {
         // Found above, and nobody else has the store.
-        let _ = write::delete(store, old, &Deletion::default());
+        let _ = deletes::delete(store, old, &Deletion::default());
     }
 }
 

@@ -11,10 +11,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::super::deletes::{self, Deletion};
 use super::super::object::{is_leaving, number, text, timestamp};
-use super::super::server::Shared;
+use super::super::shared::Shared;
 use super::super::store::{Key, Store};
-use super::super::write::{self, Deletion};
+use super::super::write;
 use super::{NewPod, Running, StartPod, Times, writer};
 
 /// All pods that it runs.
@@ -138,7 +139,7 @@ impl Life {
         // One that somebody else has removed by force is gone.
         let _ = self
             .shared
-            .change(|store| write::delete(store, &self.key, &now));
+            .change(|store| deletes::delete(store, &self.key, &now));
     }
 
     async fn begin(&self, running: &mut Option<Running>) {

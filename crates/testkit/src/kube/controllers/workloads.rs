@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::super::deletes::{self, Deletion};
 use super::super::object::{is_leaving, list, metadata, number, text};
 use super::super::store::{Key, Store};
-use super::super::write::{self, Deletion};
+use super::super::write;
 use super::{hash, writer};
 
 const HASH: &str = "pod-template-hash";
@@ -196,7 +197,7 @@ fn order(store: &mut Store, key: &Key, workload: &Value, pods: &[Pod], wanted: u
 
 fn remove(store: &mut Store, pod: &Key) {
     // One that is gone by now needs no removal.
-    let _ = write::delete(store, pod, &Deletion::default());
+    let _ = deletes::delete(store, pod, &Deletion::default());
 }
 
 fn make(store: &mut Store, key: &Key, workload: &Value, hash: &str, name: Option<&str>) {
