@@ -189,6 +189,58 @@ mod tests {
         following.abort();
     }
 
+    /// Counts the warnings of this thread.
+    #[derive(Clone, Default)]
+    struct Warnings(Arc<AtomicU32>);
+
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Warnings {
+        fn on_event(
+            &self,
+            event: &tracing::Event<'_>,
+            _: tracing_subscriber::layer::Context<'_, S>,
+        ) {
+            if *event.metadata().level() == tracing::Level::WARN {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_value_that_stays_is_said_once_and_the_last_good_ones_hold() {
+        use tracing_subscriber::layer::SubscriberExt as _;
+        // A warning that first comes while no thread listens may be taken for one nobody wants.
+        let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+        let warnings = Warnings::default();
+        let subscriber = tracing_subscriber::registry().with(warnings.clone());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let said = || warnings.0.load(Ordering::Relaxed);
+        let folder = Folder::new();
+        folder.set("stable-window", "40s");
+        let live = Live::open(&folder.0).unwrap();
+        let (values, changed) = (live.values(), Arc::clone(&live.changed));
+        let mut following = std::pin::pin!(live.follow());
+        folder.set("stable-window", "1s");
+        // Events of the system come when they like; these come for certain.
+        for _ in 0..3 {
+            changed.notify_one();
+            tokio::select! {
+                biased;
+                () = &mut following => panic!("it follows for ever"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        assert_eq!(said(), 1);
+        assert_eq!(values.borrow().stable_window, Duration::from_secs(40));
+        folder.set("stable-window", "2s");
+        changed.notify_one();
+        tokio::select! {
+            biased;
+            () = &mut following => panic!("it follows for ever"),
+            () = tokio::task::yield_now() => {}
+        }
+        assert_eq!(said(), 2, "another mistake is told as well");
+    }
+
     #[tokio::test]
     async fn at_first_every_wrong_value_is_told_at_once() {
         let folder = Folder::new();

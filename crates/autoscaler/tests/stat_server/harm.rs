@@ -1,5 +1,8 @@
 //! Callers that mean no good, or are broken.
 
+use std::time::Duration;
+
+use penstock_autoscaler::PolicyKind;
 use penstock_types::demand::Demand;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -44,6 +47,33 @@ async fn absurd_figures_ask_for_nothing() {
     assert_eq!(stage.asked_now(), None);
     drop(activator);
     stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_sender_whose_clock_is_an_hour_off_is_heard_as_if_it_spoke_now() {
+    use penstock_types::wire::Frame;
+    use prost::Message as _;
+    for policy in [PolicyKind::Knative, PolicyKind::Demand] {
+        let stage = Stage::deciding([one_revision("hello-00001")], policy).await;
+        let mut activator = stage.activator(true).await;
+        // The first decision is that there is nothing; from then on a word is urgent.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let now = std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .unwrap()
+            .as_secs();
+        for at in [now - 3600, now + 3600] {
+            let mut frame = Frame::of(&[word("hello-00001", 1.0, 1)], "activator-1", true);
+            for message in &mut frame.messages {
+                message.stat.as_mut().unwrap().timestamp = i64::try_from(at).unwrap();
+            }
+            activator.send(Message::binary(frame.encode_to_vec())).await;
+        }
+        let (asked, pods) = stage.asked().await;
+        assert_eq!((asked, pods), (hello(), 1), "{policy:?}");
+        drop(activator);
+        stage.stop().await;
+    }
 }
 
 #[tokio::test]

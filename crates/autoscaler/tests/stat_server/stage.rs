@@ -43,6 +43,18 @@ impl Stage {
             .await
     }
 
+    /// The only one, under this policy.
+    pub(crate) async fn deciding(
+        revisions: impl IntoIterator<Item = Revision>,
+        policy: PolicyKind,
+    ) -> Self {
+        let (_, leases) = watch::channel(Arc::new(Leases::alone()));
+        let bound = Self::bind();
+        bound
+            .deciding(revisions, leases, Peers::default(), policy)
+            .await
+    }
+
     /// Takes an address, so that others may be told of it before it serves.
     pub(crate) fn bind() -> Bound {
         Bound(StatServer::bind(([127, 0, 0, 1], 0).into()).unwrap())
@@ -113,6 +125,17 @@ impl Bound {
         leases: watch::Receiver<Arc<Leases>>,
         peers: Peers,
     ) -> Stage {
+        self.deciding(revisions, leases, peers, PolicyKind::Demand)
+            .await
+    }
+
+    async fn deciding(
+        self,
+        revisions: impl IntoIterator<Item = Revision>,
+        leases: watch::Receiver<Arc<Leases>>,
+        peers: Peers,
+        policy: PolicyKind,
+    ) -> Stage {
         let addr = self.addr();
         let cluster = ScriptedCluster::new(revisions);
         let config = Config {
@@ -121,12 +144,8 @@ impl Bound {
             ..Config::default()
         };
         let (_, configs) = watch::channel(Arc::new(config));
-        let autoscaler = Autoscaler::new(
-            Arc::clone(&cluster) as _,
-            configs,
-            PolicyKind::Demand,
-            &Registry::new(),
-        );
+        let autoscaler =
+            Autoscaler::new(Arc::clone(&cluster) as _, configs, policy, &Registry::new());
         let autoscaler = autoscaler.unwrap().with_leases(leases.clone());
         let stop = CancellationToken::new();
         let handle = autoscaler.handle();
