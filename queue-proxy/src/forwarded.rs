@@ -63,6 +63,8 @@ fn forwarded(nodes: &str, host: &str, proto: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -78,6 +80,21 @@ mod tests {
             prop_assert_eq!(line.is_none(), nodes.is_empty() && host.is_empty() && proto.is_empty());
             let longest = 12 * (nodes.len() + 1) + host.len() + proto.len() + 12;
             prop_assert!(line.is_none_or(|line| line.len() <= longest));
+        }
+
+        #[test]
+        fn every_address_of_a_chain_comes_back_in_its_place(chain in prop::collection::vec(any::<IpAddr>(), 1..6), host in "[a-z.]{0,10}") {
+            let nodes: Vec<String> = chain.iter().map(ToString::to_string).collect();
+            let made = forwarded(&nodes.join(", "), &host, "https").unwrap();
+            // RFC 7239 §4: elements between commas, pairs between semicolons.
+            let mut elements = made.split(", ").map(|element| element.split(';').collect::<Vec<_>>());
+            let first = elements.next().unwrap();
+            let named: &[&str] = if host.is_empty() { &["for", "proto"] } else { &["for", "host", "proto"] };
+            let names: Vec<_> = first.iter().map(|pair| pair.split('=').next().unwrap()).collect();
+            prop_assert_eq!(&names[..], named);
+            let all = std::iter::once(first[0]).chain(elements.map(|element| element[0]));
+            let node = |pair: &str| pair.trim_start_matches("for=").trim_matches(['"', '[', ']']).parse().unwrap();
+            prop_assert_eq!(all.map(node).collect::<Vec<IpAddr>>(), chain);
         }
     }
 

@@ -81,6 +81,8 @@ pub(crate) async fn answer<G: Guard>(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -118,6 +120,64 @@ mod tests {
                 headers.insert(header::NETWORK_HASH, HeaderValue::from_static(hash));
             }
             assert_eq!(probe_of(&headers), want, "{agent} {value:?}");
+        }
+    }
+
+    /// Values of a header as callers send them: words of the contract, and any bytes.
+    fn values(words: &'static [&'static str]) -> impl Strategy<Value = Option<HeaderValue>> {
+        let word = prop::sample::select(words).prop_map(|word| HeaderValue::from_static(word));
+        let any = prop::collection::vec(any::<u8>(), 0..12);
+        let any = any.prop_filter_map("no value", |bytes| HeaderValue::from_bytes(&bytes).ok());
+        prop::option::of(prop_oneof![word, any])
+    }
+
+    const AGENTS: [&str; 7] = [
+        "kube-probe/",
+        "kube-probe/1.29",
+        "kube-probe",
+        "Kube-Probe/1.29",
+        "Knative-Activator-Probe",
+        "Knative-Autoscaling-Probe/1",
+        "Knative-Ingress-Probe",
+    ];
+
+    proptest! {
+        /// §3.1, read line by line.
+        #[test]
+        fn any_headers_are_the_probe_that_the_contract_says(
+            agent in values(&AGENTS),
+            probe in values(&["probe", "queue", "activator", "Probe", ""]),
+            hash in values(&["override", ""]),
+        ) {
+            let mut headers = HeaderMap::new();
+            let all = [
+                (USER_AGENT.as_str(), &agent),
+                ("k-network-probe", &probe),
+                ("k-network-hash", &hash),
+            ];
+            for (name, value) in all {
+                if let Some(value) = value {
+                    headers.insert(name, value.clone());
+                }
+            }
+            let begins = |with: &str| {
+                agent.as_ref().is_some_and(|agent| agent.as_bytes().starts_with(with.as_bytes()))
+            };
+            let of_health = begins("kube-probe/")
+                || begins("Knative-Activator-Probe")
+                || begins("Knative-Autoscaling-Probe");
+            match probe_of(&headers) {
+                Some(Probe::Health(value)) => {
+                    prop_assert!(of_health);
+                    let said = probe.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
+                    prop_assert_eq!(value, String::from_utf8_lossy(said));
+                }
+                Some(Probe::Network(echoed)) => {
+                    prop_assert!(!of_health && probe.is_some_and(|probe| probe == "probe"));
+                    prop_assert_eq!(echoed, hash.filter(|hash| !hash.is_empty()));
+                }
+                None => prop_assert!(!of_health && probe.is_none_or(|probe| probe != "probe")),
+            }
         }
     }
 }

@@ -88,6 +88,7 @@ fn gateway_v6(line: &str) -> Option<Ipv6Addr> {
 mod tests {
     use super::*;
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     #[test]
     fn only_the_node_is_believed_and_only_directly() {
@@ -143,6 +144,32 @@ mod tests {
         assert_eq!(gateways(v4, v6), want);
         for broken in ["", "\n\n", "a b c\n", "eth0 00000000\neth0 00000000 zz\n"] {
             assert!(gateways(broken, broken).is_empty(), "{broken:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_header_goes_on_exactly_when_it_is_believed_and_nobody_else_has_it(
+            value in prop::collection::vec(prop_oneof![Just(b'x'), 32..=255_u8], 0..6),
+            caller: IpAddr,
+            from_node: bool,
+            forwarded: bool,
+        ) {
+            let Ok(value) = HeaderValue::from_bytes(&value) else {
+                return Ok(()); // never gets here
+            };
+            let said = !value.is_empty();
+            let mut headers = HeaderMap::new();
+            headers.insert(header::KUBELET_PROBE, value);
+            if forwarded {
+                headers.insert(FORWARDED_FOR, HeaderValue::from_static("192.0.2.1"));
+            }
+            let node = if from_node { vec![caller.to_canonical()] } else { Vec::new() };
+            let believed = Kubelet::Node(node).probes(&mut headers, caller);
+            let near = from_node || caller.to_canonical().is_loopback();
+            prop_assert_eq!(believed, said && near && !forwarded);
+            // An empty one says nothing, and may stay.
+            prop_assert_eq!(headers.contains_key(header::KUBELET_PROBE), believed || !said);
         }
     }
 }

@@ -73,6 +73,8 @@ pub struct WireStatMessages {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -96,6 +98,67 @@ mod tests {
                 timestamp: 0,
             };
             assert_eq!(stat, want, "{period}");
+        }
+    }
+
+    /// What a scraper reads of an answer at most (spec/queue-proxy.md §6).
+    const SCRAPED: usize = 336;
+
+    fn stats() -> impl Strategy<Value = Stat> {
+        let figures =
+            prop::array::uniform5(any::<f64>().prop_filter("no number", |it| !it.is_nan()));
+        // No pod's name is longer.
+        ("[a-z0-9.-]{0,253}", figures, any::<i64>()).prop_map(|(pod_name, figures, timestamp)| {
+            let [average, proxied_average, count, proxied_count, uptime] = figures;
+            Stat {
+                pod_name,
+                average_concurrent_requests: average,
+                average_proxied_concurrent_requests: proxied_average,
+                request_count: count,
+                proxied_request_count: proxied_count,
+                process_uptime: uptime,
+                timestamp,
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_told_is_read_back_and_fits_into_what_is_scraped(stat in stats()) {
+            let bytes = stat.encode_to_vec();
+            prop_assert!(bytes.len() <= SCRAPED, "{} bytes", bytes.len());
+            prop_assert_eq!(Stat::decode(&*bytes), Ok(stat));
+        }
+
+        #[test]
+        fn a_frame_is_read_back_and_no_part_of_it_is_taken_for_more(
+            stats in prop::collection::vec(stats(), 1..4),
+            cut: prop::sample::Index,
+        ) {
+            let message = |stat| WireStatMessage {
+                namespace: "ns".to_owned(),
+                name: "rev".to_owned(),
+                stat: Some(stat),
+            };
+            let frame = WireStatMessages {
+                messages: stats.into_iter().map(message).collect(),
+            };
+            let bytes = frame.encode_to_vec();
+            if let Ok(part) = WireStatMessages::decode(&bytes[..cut.index(bytes.len())]) {
+                // It ends between two messages then.
+                let whole = part.messages.len();
+                prop_assert_eq!(&part.messages[..], &frame.messages[..whole]);
+                prop_assert!(whole < frame.messages.len());
+            }
+            prop_assert_eq!(WireStatMessages::decode(&*bytes), Ok(frame));
+        }
+
+        #[test]
+        fn whatever_is_read_is_told_again_in_no_more_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(frame) = WireStatMessages::decode(&*bytes) {
+                // Nothing grows out of what somebody sends; fields that are unknown are left out.
+                prop_assert!(frame.encode_to_vec().len() <= bytes.len());
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use penstock_runtime::trace::Sampler;
 use proptest::prelude::*;
 
 use super::*;
@@ -549,5 +550,30 @@ proptest! {
         if let Err(bad) = with(&[("OBSERVABILITY_CONFIG", Some(&text))]) {
             prop_assert!(bad.to_string().contains("OBSERVABILITY_CONFIG"), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_observability_that_is_written_is_read(
+        port in 1_u16..,
+        rate in 0.0..=1.0,
+        template in any::<String>(),
+        log: bool,
+        probes: bool,
+        upper: bool,
+    ) {
+        let mut config = serde_json::json!({
+            "requestMetrics": {"protocol": "prometheus", "endpoint": format!("[::1]:{port}")},
+            "tracing": {"protocol": "grpc", "samplingRate": rate},
+            "requestLogTemplate": template,
+            "enableProbeRequestLog": probes,
+        });
+        let name = if upper { "ENABLEREQUESTLOG" } else { "enableRequestLog" };
+        config[name] = log.into();
+        let seen = observed(&config.to_string());
+        let prometheus = Prometheus { host: "::1".to_owned(), port, names: Names::Current };
+        prop_assert_eq!(seen.prometheus, Some(prometheus));
+        prop_assert_eq!(seen.traces.unwrap().sampler, Sampler::of_rate(rate));
+        let lines = RequestLog { template: Some(template), probes };
+        prop_assert_eq!(seen.request_log, log.then_some(lines));
     }
 }

@@ -307,6 +307,8 @@ impl<'a> Noted<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -348,6 +350,38 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(name, HeaderValue::from_static(value));
             assert_eq!(Noted::of(&headers).probe, want, "{name}: {value}");
+        }
+    }
+
+    fn values() -> impl Strategy<Value = Option<HeaderValue>> {
+        let bytes = prop_oneof![
+            Just(b"true".to_vec()),
+            prop::collection::vec(any::<u8>(), 0..5)
+        ];
+        prop::option::of(bytes.prop_filter_map("no value", |it| HeaderValue::from_bytes(&it).ok()))
+    }
+
+    proptest! {
+        /// §3.2, of any bytes: what cannot be told as text is told as undefined.
+        #[test]
+        fn any_tag_and_default_make_one_label(tag in values(), by_default in values()) {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [
+                (header::SERVING_TAG, &tag),
+                (header::SERVING_DEFAULT_ROUTE, &by_default),
+            ] {
+                if let Some(value) = value {
+                    headers.insert(name, value.clone());
+                }
+            }
+            let given = |value: Option<HeaderValue>| value.filter(|value| !value.is_empty());
+            let want = match (given(tag), given(by_default)) {
+                (None, None) => Tag::Disabled,
+                (None, Some(_)) => Tag::Default,
+                (Some(_), Some(by_default)) if by_default.as_bytes() == b"true" => Tag::Undefined,
+                (Some(tag), _) => Tag::Named(tag),
+            };
+            prop_assert_eq!(Noted::of(&headers).tag(), want);
         }
     }
 }

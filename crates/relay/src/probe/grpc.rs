@@ -123,3 +123,50 @@ fn judge(body: &[u8]) -> Result<(), Failure> {
 fn not_serving(answer: String) -> Failure {
     Failure::NotServing { answer }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// One message behind its prefix.
+    fn framed(message: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(message.len()).unwrap();
+        [&[0][..], &length.to_be_bytes(), message].concat()
+    }
+
+    proptest! {
+        #[test]
+        fn only_one_whole_message_that_says_serving_passes(status: i32, cut: prop::sample::Index, extra: u8) {
+            let body = framed(&HealthCheckResponse { status }.encode_to_vec());
+            prop_assert_eq!(judge(&body).is_ok(), status == 1);
+            prop_assert!(judge(&body[..cut.index(body.len())]).is_err());
+            prop_assert!(judge(&[&body[..], &[extra]].concat()).is_err());
+        }
+
+        #[test]
+        fn fields_that_nobody_knows_change_nothing(status in 0..4, name in 2_u32..16, text in "[a-z]{0,20}") {
+            // A field of another number, of length and bytes (proto3, wire type 2), on either side.
+            let length = u8::try_from(text.len()).unwrap();
+            let known = HealthCheckResponse { status }.encode_to_vec();
+            let unknown = [&[u8::try_from(name << 3 | 2).unwrap(), length][..], text.as_bytes()].concat();
+            for message in [[&known[..], &unknown].concat(), [&unknown[..], &known].concat()] {
+                prop_assert_eq!(judge(&framed(&message)).is_ok(), status == 1);
+            }
+        }
+
+        #[test]
+        fn no_answer_is_too_strange(body in prop::collection::vec(any::<u8>(), 0..64), named in prop::option::of("[ -~]{0,20}")) {
+            // Whatever passes begins as a message that is not packed, and is as long as it says.
+            if judge(&body).is_ok() {
+                let length = u32::from_be_bytes(body[1..5].try_into().unwrap());
+                prop_assert_eq!((body[0], length as usize), (0, body.len() - PREFIX));
+            }
+            let mut trailers = HeaderMap::new();
+            if let Some(status) = &named {
+                trailers.insert("grpc-status", HeaderValue::try_from(status).unwrap());
+            }
+            prop_assert_eq!(refusal(&trailers).is_none(), named.as_deref() == Some("0"));
+        }
+    }
+}

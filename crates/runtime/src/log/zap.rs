@@ -115,6 +115,10 @@ fn record(names: Option<&Map<String, Value>>, logger: &str) -> Record {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{
+        Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
+    };
+
     use super::*;
 
     #[test]
@@ -166,5 +170,57 @@ mod tests {
             record.message,
         ];
         assert_eq!(names, ["ts", "lvl", "", "at", "msg"]);
+    }
+
+    const LEVELS: [(&str, &str); 7] = [
+        ("debug", "warn,penstock=debug"),
+        ("info", "warn,penstock=info"),
+        ("warn", "warn"),
+        ("error", "error"),
+        ("dpanic", "off"),
+        ("panic", "off"),
+        ("fatal", "off"),
+    ];
+
+    proptest! {
+        #[test]
+        fn a_configuration_that_is_written_is_followed(
+            level in prop::sample::select(&LEVELS[..]),
+            paths in prop::collection::vec("/[a-z/]{1,10}", 0..4),
+            message in any::<String>(),
+            upper: bool,
+        ) {
+            let mut config = serde_json::json!({
+                "level": level.0,
+                "encoderConfig": {"messageKey": message},
+            });
+            config[if upper { "OUTPUTPATHS" } else { "outputPaths" }] = paths.clone().into();
+            let logging = Logging::read(&config.to_string(), "", "own");
+            prop_assert_eq!(logging.level, level.1);
+            prop_assert_eq!(logging.record.message, message);
+            let files = paths.into_iter().map(|path| Output::File(path.into()));
+            let want: Vec<Output> = files.collect();
+            let want = if want.is_empty() { vec![Output::Stderr] } else { want };
+            prop_assert_eq!(logging.outputs, want);
+        }
+
+        #[test]
+        fn whatever_it_says_there_is_a_level_that_can_be_filtered_by_and_somewhere_to_log_to(
+            config in prop_oneof![any::<String>(), "[{}\\[\\]\":,a-zA-Z0-9 ]*", texts()],
+            level in any::<String>(),
+        ) {
+            let logging = Logging::read(&config, &level, "own");
+            prop_assert!(logging.level.parse::<crate::log::Filter>().is_ok());
+            prop_assert!(!logging.outputs.is_empty());
+        }
+    }
+
+    /// Configurations whose parts are of any type.
+    fn texts() -> impl Strategy<Value = String> {
+        let value =
+            || prop::sample::select(&["null", "7", "\"x\"", "[]", "[1,\"\"]", "{}", "true"][..]);
+        (value(), value(), value()).prop_map(|(level, paths, encoder)| {
+            format!(r#"{{"level":{level},"outputPaths":{paths},"encoderConfig":{encoder}}}"#)
+        })
     }
 }
