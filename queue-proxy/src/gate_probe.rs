@@ -125,7 +125,7 @@ mod tests {
 
     /// Values of a header as callers send them: words of the contract, and any bytes.
     fn values(words: &'static [&'static str]) -> impl Strategy<Value = Option<HeaderValue>> {
-        let word = prop::sample::select(words).prop_map(|word| HeaderValue::from_static(word));
+        let word = prop::sample::select(words).prop_map(HeaderValue::from_static);
         let any = prop::collection::vec(any::<u8>(), 0..12);
         let any = any.prop_filter_map("no value", |bytes| HeaderValue::from_bytes(&bytes).ok());
         prop::option::of(prop_oneof![word, any])

@@ -7,9 +7,7 @@ use penstock_testkit::workload::{RawWorkload, Turn, Workload};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::world::{Container, Proxy, before, has_line, nobody};
-
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+use crate::world::{Container, OK, Proxy, before, has_line, nobody};
 
 const REFUSED: &str = "connection_refused";
 const CLOSED: &str = "connection_terminated";

@@ -8,10 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::world::{Container, LATER, before};
-
-const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+use crate::world::{Container, GET, LATER, OK, before};
 
 #[tokio::test]
 async fn a_reset_at_any_byte_of_an_answer_is_never_taken_for_its_end() {

@@ -8,16 +8,7 @@ use penstock_testkit::frames::{END_HEADERS, END_STREAM, Frames, head, kind, requ
 use penstock_testkit::workload::Workload;
 use tokio::net::TcpListener;
 
-use crate::world::{Container, Proxy, before};
-
-/// Others are served, and the end is a clean one.
-async fn nothing_is_left(proxy: Proxy, _workload: Workload) {
-    let mut other = Client::http1(proxy.addr()).await;
-    assert_eq!(other.get("a", "/status/200").await.unwrap().status, 200);
-    drop(other);
-    proxy.until_nobody_is_counted().await;
-    proxy.end().await;
-}
+use crate::world::{Container, before};
 
 #[tokio::test]
 async fn a_head_with_more_names_than_there_is_room_for_is_431() {
@@ -35,7 +26,7 @@ async fn a_head_with_more_names_than_there_is_room_for_is_431() {
             .await;
         assert_eq!(client.read_response().await.head.status, 431, "{names}");
     }
-    nothing_is_left(proxy, workload).await;
+    proxy.serves_others_and_ends(workload).await;
 }
 
 /// A head by HTTP/2 with so many names, in as many frames as it needs.
@@ -74,7 +65,7 @@ async fn a_head_with_more_names_than_there_is_room_for_is_refused_over_http2_too
         };
         assert!(last, "{names}");
     }
-    nothing_is_left(proxy, workload).await;
+    proxy.serves_others_and_ends(workload).await;
 }
 
 #[tokio::test]
@@ -106,7 +97,7 @@ async fn a_list_of_headers_that_unpacks_to_more_than_its_limit_is_refused() {
     }
     assert!(refused);
     drop(caller);
-    nothing_is_left(proxy, workload).await;
+    proxy.serves_others_and_ends(workload).await;
 }
 
 #[tokio::test]
@@ -158,7 +149,7 @@ async fn ten_thousand_pipelined_requests_are_answered_in_order() {
     }
     // And leaves with the rest unread.
     drop(client);
-    nothing_is_left(proxy, workload).await;
+    proxy.serves_others_and_ends(workload).await;
 }
 
 #[tokio::test]
@@ -174,7 +165,7 @@ async fn answers_of_our_own_that_nobody_takes_do_not_hold_up_others() {
     let mut other = Client::http1(proxy.addr()).await;
     assert_eq!(other.get("a", "/status/200").await.unwrap().status, 200);
     drop((greedy, other));
-    nothing_is_left(proxy, workload).await;
+    proxy.serves_others_and_ends(workload).await;
 }
 
 #[tokio::test]
@@ -205,5 +196,5 @@ async fn a_window_beyond_the_largest_is_an_error_and_no_overflow() {
         caller.send(kind::WINDOW_UPDATE, 0, 0, &most).await;
     }
     assert_eq!(caller.last_word().await, Some(FLOW_CONTROL_ERROR));
-    nothing_is_left(proxy, workload).await;
+    proxy.serves_others_and_ends(workload).await;
 }

@@ -1,90 +1,17 @@
 //! HTTP/2 on both sides, frame by frame: interim answers, requests that were not processed, and
 //! callers that leave.
 
-use penstock_testkit::frames::{ACK, END_HEADERS, END_STREAM, Frame, Frames, head, kind, request};
-use tokio::net::TcpListener;
+use penstock_testkit::frames::{ACK, END_HEADERS, END_STREAM, Frames, head, kind, request};
 
-use crate::world::{Proxy, before, nobody};
-
-/// RST_STREAM and GOAWAY codes (RFC 9113 §7).
-const NO_ERROR: u32 = 0;
-const PROTOCOL_ERROR: u32 = 1;
-const INTERNAL_ERROR: u32 = 2;
-const REFUSED_STREAM: u32 = 7;
-const CANCEL: u32 = 8;
-
-/// A queue-proxy before a container of which the test writes every frame.
-struct World {
-    proxy: Proxy,
-    listener: TcpListener,
-    caller: Frames,
-}
-
-impl World {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let proxy = before(listener.local_addr().unwrap()).slots(10).start();
-        let caller = Frames::connect(proxy.addr(), &[]).await;
-        Self {
-            proxy,
-            listener,
-            caller,
-        }
-    }
-
-    /// The container's side of the next connection.
-    async fn accept(&self) -> Frames {
-        Frames::accept(&self.listener, &[]).await
-    }
-
-    /// Sends a request without a body.
-    async fn ask(&mut self, stream: u32) {
-        let head = request("GET", &[]);
-        let flags = END_HEADERS | END_STREAM;
-        self.caller.send(kind::HEADERS, flags, stream, &head).await;
-    }
-
-    /// Nothing is left, of requests or of connections.
-    async fn end(self) {
-        drop(self.caller);
-        self.proxy.end().await;
-    }
-}
-
-/// Whether a block of headers, as this proxy writes it, says the text. (Values that the encoder
-/// compresses are longer than those here.)
-fn is_status(frame: &Frame, status: u16) -> bool {
-    let indexed = [200, 204, 206, 304, 400, 404, 500]
-        .iter()
-        .position(|known| *known == status)
-        .map(|at| 0x88 + u8::try_from(at).unwrap());
-    match indexed {
-        Some(byte) => frame.payload.first() == Some(&byte),
-        None => frame.payload.first() != Some(&0x88),
-    }
-}
-
-async fn answer(container: &mut Frames, stream: u32, status: &str) {
-    let head = head(&[(":status", status)]);
-    container
-        .send(kind::HEADERS, END_HEADERS | END_STREAM, stream, &head)
-        .await;
-}
-
-async fn reset(container: &mut Frames, stream: u32, error: u32) {
-    container
-        .send(kind::RST_STREAM, 0, stream, &error.to_be_bytes())
-        .await;
-}
-
-async fn go_away(container: &mut Frames, last: u32) {
-    let payload = [last.to_be_bytes(), NO_ERROR.to_be_bytes()].concat();
-    container.send(kind::GOAWAY, 0, 0, &payload).await;
-}
+use crate::frames::{
+    CANCEL, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM, World, answer, go_away,
+    is_status, reset,
+};
+use crate::world::{before, nobody};
 
 #[tokio::test]
 async fn case_107_interim_answers_reach_a_caller_of_http2_before_the_final_one() {
-    let mut world = World::start().await;
+    let mut world = World::start(10).await;
     world.ask(1).await;
     let mut container = world.accept().await;
     let asked = container.until(kind::HEADERS).await;
@@ -106,7 +33,7 @@ async fn case_107_interim_answers_reach_a_caller_of_http2_before_the_final_one()
 
 #[tokio::test]
 async fn interim_answers_beyond_what_a_caller_may_have_waiting_are_left_out() {
-    let mut world = World::start().await;
+    let mut world = World::start(10).await;
     world.ask(1).await;
     let mut container = world.accept().await;
     let asked = container.until(kind::HEADERS).await;
@@ -127,7 +54,7 @@ async fn interim_answers_beyond_what_a_caller_may_have_waiting_are_left_out() {
 
 #[tokio::test]
 async fn a_caller_of_http2_is_asked_for_its_body_once_the_container_is_ready_for_it() {
-    let mut world = World::start().await;
+    let mut world = World::start(10).await;
     let upload = request("POST", &[("expect", "100-continue")]);
     world
         .caller
@@ -153,7 +80,7 @@ async fn a_caller_of_http2_is_asked_for_its_body_once_the_container_is_ready_for
 
 #[tokio::test]
 async fn a_request_that_the_container_refuses_is_sent_again() {
-    let mut world = World::start().await;
+    let mut world = World::start(10).await;
     // Its body is not there yet, so that none of it is gone.
     let head = request("POST", &[]);
     world
@@ -176,7 +103,7 @@ async fn a_request_that_the_container_refuses_is_sent_again() {
 
 #[tokio::test]
 async fn a_container_that_refuses_everything_is_not_asked_for_ever() {
-    let mut world = World::start().await;
+    let mut world = World::start(10).await;
     world.ask(1).await;
     let mut container = world.accept().await;
     for stream in [1, 3, 5, 7, 9] {
@@ -192,7 +119,7 @@ async fn a_container_that_refuses_everything_is_not_asked_for_ever() {
 #[tokio::test]
 async fn a_request_that_may_have_had_an_effect_is_sent_once() {
     for (case, error) in [("reset", Some(INTERNAL_ERROR)), ("closed", None)] {
-        let mut world = World::start().await;
+        let mut world = World::start(10).await;
         let head = request("POST", &[]);
         let flags = END_HEADERS | END_STREAM;
         world.caller.send(kind::HEADERS, flags, 1, &head).await;
@@ -228,7 +155,7 @@ async fn a_request_that_may_have_had_an_effect_is_sent_once() {
 
 #[tokio::test]
 async fn what_goaway_leaves_out_goes_to_another_connection_and_the_rest_is_answered() {
-    let mut world = World::start().await;
+    let mut world = World::start(10).await;
     world.ask(1).await;
     let mut old = world.accept().await;
     assert_eq!(old.until(kind::HEADERS).await.stream, 1);
@@ -252,15 +179,11 @@ async fn what_goaway_leaves_out_goes_to_another_connection_and_the_rest_is_answe
 
 #[tokio::test]
 async fn a_caller_that_leaves_ends_an_upload_that_the_container_makes_no_room_for() {
-    let mut world = World::start().await;
+    let mut world = World::start(10).await;
     // Wider windows hold once they are acknowledged, and told.
     world.caller.until(kind::SETTINGS).await;
     world.caller.until(kind::WINDOW_UPDATE).await;
-    let upload = request("POST", &[]);
-    world
-        .caller
-        .send(kind::HEADERS, END_HEADERS, 1, &upload)
-        .await;
+    world.upload(1).await;
     // More than the window that the container begins with, and never widens.
     for _ in 0..8 {
         world.caller.send(kind::DATA, 0, 1, &[7; 16_000]).await;
@@ -280,12 +203,8 @@ async fn a_caller_that_leaves_ends_an_upload_that_the_container_makes_no_room_fo
 
 #[tokio::test]
 async fn an_answer_that_ends_before_its_request_ends_that_too() {
-    let mut world = World::start().await;
-    let upload = request("POST", &[]);
-    world
-        .caller
-        .send(kind::HEADERS, END_HEADERS, 1, &upload)
-        .await;
+    let mut world = World::start(10).await;
+    world.upload(1).await;
     let mut container = world.accept().await;
     let asked = container.until(kind::HEADERS).await;
     answer(&mut container, asked.stream, "400").await;
@@ -299,7 +218,7 @@ async fn an_answer_that_ends_before_its_request_ends_that_too() {
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_reset() {
-    let mut world = World::start().await;
+    let mut world = World::start(10).await;
     world.ask(1).await;
     let mut container = world.accept().await;
     let asked = container.until(kind::HEADERS).await;
@@ -342,7 +261,7 @@ async fn answers_without_a_body_end_with_their_heads() {
 
 #[tokio::test]
 async fn headers_of_one_connection_make_a_request_or_an_answer_malformed() {
-    let mut world = World::start().await;
+    let mut world = World::start(10).await;
     for (at, field) in [
         ("connection", "close"),
         ("transfer-encoding", "chunked"),
@@ -375,7 +294,7 @@ async fn headers_of_one_connection_make_a_request_or_an_answer_malformed() {
 
 #[tokio::test]
 async fn a_drain_lets_streams_end_and_takes_no_more() {
-    let mut world = World::start().await;
+    let mut world = World::start(10).await;
     world.ask(1).await;
     let mut container = world.accept().await;
     let asked = container.until(kind::HEADERS).await;

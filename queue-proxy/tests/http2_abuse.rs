@@ -1,22 +1,11 @@
 //! What a caller may do to an HTTP/2 connection, and what it does to others: nothing.
 
-use penstock_testkit::client::Client;
 use penstock_testkit::frames::{END_HEADERS, END_STREAM, Frames, frame, kind, request};
 use penstock_testkit::workload::Workload;
 use tokio::net::TcpListener;
 
-use crate::world::{LATER, Proxy, before};
-
-const INTERNAL_ERROR: u32 = 2;
-const ENHANCE_YOUR_CALM: u32 = 11;
-
-/// Others are served, so no slot is lost, and the end is a clean one.
-async fn nothing_is_left(proxy: Proxy, _workload: Workload) {
-    let mut other = Client::h2c(proxy.addr()).await;
-    assert_eq!(other.get("a", "/status/200").await.unwrap().status, 200);
-    drop(other);
-    proxy.end().await;
-}
+use crate::frames::{ENHANCE_YOUR_CALM, INTERNAL_ERROR, REFUSED_STREAM};
+use crate::world::{LATER, before};
 
 /// A connection on which `bytes` come again and again ends with GOAWAY.
 async fn is_calmed(first: &[u8], again: &[u8]) {
@@ -28,7 +17,7 @@ async fn is_calmed(first: &[u8], again: &[u8]) {
         caller.write(&again.repeat(50)).await;
     }
     assert_eq!(caller.last_word().await, Some(ENHANCE_YOUR_CALM));
-    nothing_is_left(proxy, workload).await;
+    proxy.serves_others_and_ends(workload).await;
 }
 
 #[tokio::test]
@@ -70,12 +59,11 @@ async fn streams_opened_and_reset_without_end() {
         caller.write(&bytes).await;
     }
     assert_eq!(caller.last_word().await, Some(ENHANCE_YOUR_CALM));
-    nothing_is_left(proxy, workload).await;
+    proxy.serves_others_and_ends(workload).await;
 }
 
 #[tokio::test]
 async fn the_stream_beyond_250_at_once_is_refused() {
-    const REFUSED_STREAM: u32 = 7;
     // It is connected to, and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = before(silent.local_addr().unwrap()).start();
@@ -107,5 +95,5 @@ async fn an_answer_without_a_window_ends_at_the_requests_limit() {
     let end = caller.of(1).await;
     assert_eq!((end.kind, end.error()), (kind::RST_STREAM, INTERNAL_ERROR));
     drop(caller);
-    nothing_is_left(proxy, workload).await;
+    proxy.serves_others_and_ends(workload).await;
 }

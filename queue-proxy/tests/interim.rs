@@ -3,9 +3,8 @@
 use penstock_testkit::client::RawClient;
 use penstock_testkit::workload::{EARLY_HINTS_200, EARLY_HINTS_404, RawWorkload, Turn};
 
-use crate::world::{Container, SOON, before, has_line};
+use crate::world::{Container, GET, SOON, before, has_line};
 
-const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const UPLOAD: &str =
     "POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
 

@@ -2,9 +2,9 @@
 //! container's connection ends, and the counts are back at zero.
 
 use penstock_testkit::client::RawClient;
-use penstock_testkit::frames::{END_HEADERS, END_STREAM, Frames, head, kind, request};
-use tokio::net::TcpListener;
+use penstock_testkit::frames::{END_HEADERS, head, kind};
 
+use crate::frames::{CANCEL, World, reset};
 use crate::world::{Container, Proxy, before};
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n\r\n";
@@ -139,41 +139,36 @@ async fn in_a_websocket_by_a_reset() {
 
 #[tokio::test]
 async fn as_streams_at_every_stage_and_as_their_connection() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let proxy = before(listener.local_addr().unwrap()).slots(1).start();
-    const CANCEL: [u8; 4] = 8u32.to_be_bytes();
+    let mut world = World::start(1).await;
     for whole_connection in [false, true] {
-        let mut caller = Frames::connect(proxy.addr(), &[]).await;
-        let upload = request("POST", &[]);
+        world.connect().await;
         // 1 is inside and has sent a part of its body, 3 waits in line, 5 too with a body.
-        caller.send(kind::HEADERS, END_HEADERS, 1, &upload).await;
-        caller.send(kind::DATA, 0, 1, b"part").await;
-        let mut container = Frames::accept(&listener, &[]).await;
+        world.upload(1).await;
+        world.caller.send(kind::DATA, 0, 1, b"part").await;
+        let mut container = world.accept().await;
         let asked = container.until(kind::HEADERS).await;
         container.until(kind::DATA).await;
-        let get = request("GET", &[]);
-        caller
-            .send(kind::HEADERS, END_HEADERS | END_STREAM, 3, &get)
-            .await;
-        caller.send(kind::HEADERS, END_HEADERS, 5, &upload).await;
-        caller.send(kind::DATA, 0, 5, &[7; 16_000]).await;
-        proxy.until_value("kn_serving_queue_depth", &[], 3.0).await;
+        world.ask(3).await;
+        world.upload(5).await;
+        world.caller.send(kind::DATA, 0, 5, &[7; 16_000]).await;
+        let depth = "kn_serving_queue_depth";
+        world.proxy.until_value(depth, &[], 3.0).await;
         // 1 is being answered.
         let ok = head(&[(":status", "200")]);
         container
             .send(kind::HEADERS, END_HEADERS, asked.stream, &ok)
             .await;
-        caller.of(1).await;
+        world.caller.of(1).await;
         if whole_connection {
-            drop(caller);
+            world.connect().await;
         } else {
             for stream in [5, 3, 1] {
-                caller.send(kind::RST_STREAM, 0, stream, &CANCEL).await;
+                reset(&mut world.caller, stream, CANCEL).await;
             }
         }
         let end = container.of(asked.stream).await;
         assert_eq!(end.kind, kind::RST_STREAM);
-        proxy.until_nobody_is_counted().await;
+        world.proxy.until_nobody_is_counted().await;
     }
-    proxy.end().await;
+    world.end().await;
 }

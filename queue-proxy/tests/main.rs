@@ -11,6 +11,7 @@ mod failures;
 mod faults;
 mod floods;
 mod forwarding;
+mod frames;
 mod framing;
 mod http2;
 mod http2_abuse;

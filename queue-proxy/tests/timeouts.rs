@@ -13,9 +13,7 @@ use penstock_relay::body::Late;
 use penstock_testkit::client::{Client, RawClient, RawResponse, empty};
 use penstock_testkit::workload::{RawWorkload, Turn, Workload};
 
-use crate::world::{Container, LATER, Make, NEVER, Proxy, SOON, before};
-
-const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+use crate::world::{Container, GET, LATER, Make, NEVER, Proxy, SOON, before};
 
 /// What a caller gets when the container takes a request and says nothing.
 async fn of_silence(make: impl FnOnce(Make) -> Make) -> RawResponse {

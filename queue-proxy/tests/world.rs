@@ -2,12 +2,16 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use penstock_queue_proxy::{Choices, Config, Metrics, Probes, QueueProxy, Running};
 use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
 use penstock_runtime::metrics::Gather;
+use penstock_testkit::client::Client;
+use penstock_testkit::workload::Workload;
 use penstock_types::probe::Probe;
 use penstock_types::stat::Stat;
 use penstock_types::{Slots, Timeouts};
@@ -22,6 +26,11 @@ pub(crate) const NEVER: Duration = Duration::from_secs(3600);
 pub(crate) const SOON: Duration = Duration::from_millis(150);
 /// A limit that is to pass, but only after something else has happened.
 pub(crate) const LATER: Duration = Duration::from_millis(1500);
+
+/// A request without a body.
+pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+/// An answer with one.
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// What a queue-proxy is made of.
 pub(crate) struct Make {
@@ -92,6 +101,7 @@ impl Make {
     }
 
     pub(crate) fn start(self) -> Proxy {
+        notice_panics();
         let workers = Workers::start(NonZeroUsize::new(self.workers).unwrap()).unwrap();
         let registry = Registry::new();
         let metrics = match self.measured {
@@ -168,13 +178,43 @@ impl Proxy {
         }
     }
 
+    /// Shows that others are served, so no slot is lost, and ends it; nothing may be left.
+    pub(crate) async fn serves_others_and_ends(self, _workload: Workload) {
+        let mut other = Client::http1(self.addr()).await;
+        assert_eq!(other.get("a", "/status/200").await.unwrap().status, 200);
+        drop(other);
+        self.until_nobody_is_counted().await;
+        self.end().await;
+    }
+
     /// Ends it without a quiet time; nothing may be left.
     pub(crate) async fn end(self) {
         assert_eq!(
             self.running.drain(Duration::ZERO, NEVER).await,
             Drained::Clean
         );
+        assert_eq!(PANICS.load(Ordering::Relaxed), 0, "a worker panicked");
     }
+}
+
+/// How often a worker has panicked. The runtime catches that, and nobody else would notice.
+static PANICS: AtomicUsize = AtomicUsize::new(0);
+
+fn notice_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let tell = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let thread = std::thread::current();
+            if thread
+                .name()
+                .is_some_and(|name| name.starts_with("worker-"))
+            {
+                PANICS.fetch_add(1, Ordering::Relaxed);
+            }
+            tell(panic);
+        }));
+    });
 }
 
 /// A container that accepts connections, of which the test reads and writes every byte.

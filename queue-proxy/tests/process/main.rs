@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what is not as expected fails the test")]
 
+mod abuse;
 #[cfg(feature = "otlp")]
 mod collector;
 mod drain;

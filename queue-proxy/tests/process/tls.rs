@@ -63,18 +63,7 @@ async fn get(
     path: &str,
     trusted: &CertificateDer<'static>,
 ) -> std::io::Result<String> {
-    let mut roots = RootCertStore::empty();
-    roots.add(trusted.clone()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let stream = TcpStream::connect(addr).await?;
-    let name = ServerName::try_from("localhost").unwrap();
-    let mut stream = TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await?;
+    let mut stream = shake_hands(addr, trusted).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
@@ -224,6 +213,106 @@ async fn case_135_without_one_of_the_files_there_is_no_tls() {
         .start()
         .await;
     assert!(program.serving["tls"].is_null(), "{}", program.serving);
+}
+
+#[tokio::test]
+async fn case_135_a_curve_that_is_not_spoken_is_told_and_one_that_is_none_ends_it() {
+    let (workload, folder) = (Workload::start().await, Folder::new("curves"));
+    let make = mounted(before(workload.addr()), &folder);
+    let with = |curves: &str| {
+        let make = make.clone();
+        make.with("QUEUE_PROXY_TLS_CURVE_PREFERENCES", curves)
+    };
+    // The contract's, but nobody here speaks them; the third one is.
+    let program = with("X25519MLKEM768,P-521,X25519").start().await;
+    let told = |line: &&serde_json::Value| line["severity"] == "WARNING";
+    let told: Vec<_> = program.before.iter().filter(told).collect();
+    let want = ["X25519MLKEM768", "P-521"]
+        .map(|curve| format!("TLS goes without {curve}, which is not known here"));
+    let said: Vec<_> = told.iter().map(|line| &line["message"]).collect();
+    assert_eq!(said, [&want[0], &want[1]]);
+    let addr = program.at("tls");
+    let answer = get(addr, "/status/204", &folder.certificate).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+    let table = [
+        ("P-521", "one that is known here: X25519, P-256, P-384"),
+        (
+            "X25519,P-999",
+            "X25519, X25519MLKEM768, P-256, P-384 or P-521",
+        ),
+    ];
+    for (curves, want) in table {
+        let (code, _, log) = with(curves).end_of(&[]).await;
+        let wrong = curves.rsplit(',').next().unwrap();
+        let want = format!("QUEUE_PROXY_TLS_CURVE_PREFERENCES={wrong:?} is not {want}\n");
+        assert_eq!((code, log), (1, want));
+    }
+}
+
+/// Connects over TLS, whoever is there.
+async fn shake_hands(
+    addr: SocketAddr,
+    trusted: &CertificateDer<'static>,
+) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    connector
+        .connect(name, TcpStream::connect(addr).await?)
+        .await
+}
+
+#[tokio::test]
+async fn callers_over_tls_that_vanish_at_any_stage_leave_nothing_behind() {
+    let (workload, folder) = (Workload::start().await, Folder::new("vanish"));
+    let make = mounted(before(workload.addr()), &folder);
+    let make = make.with("CONTAINER_CONCURRENCY", "1");
+    let program = make.quiet(Duration::ZERO).start().await;
+    let addr = program.at("tls");
+    let hold = b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n";
+    for resets in [false, true] {
+        let leave = |stream: &TcpStream| {
+            if resets {
+                stream.set_zero_linger().unwrap();
+            }
+        };
+        // At any byte of the first record that a client sends, or before it.
+        for length in 0..8 {
+            let mut stream = TcpStream::connect(addr).await.unwrap();
+            let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01";
+            stream.write_all(&hello[..length]).await.unwrap();
+            leave(&stream);
+        }
+        for length in [0, 1, hold.len() - 1] {
+            let mut stream = shake_hands(addr, &folder.certificate).await.unwrap();
+            stream.write_all(&hold[..length]).await.unwrap();
+            stream.flush().await.unwrap();
+            leave(stream.get_ref().0);
+        }
+        // Inside, and in line behind that.
+        let mut inside = shake_hands(addr, &folder.certificate).await.unwrap();
+        inside.write_all(hold).await.unwrap();
+        workload.until_inside(1).await;
+        let mut waiting = shake_hands(addr, &folder.certificate).await.unwrap();
+        waiting.write_all(hold).await.unwrap();
+        leave(waiting.get_ref().0);
+        leave(inside.get_ref().0);
+        drop((waiting, inside));
+        workload.until_inside(0).await;
+        // The one slot is free for whoever comes next.
+        let answer = get(addr, "/status/204", &folder.certificate).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+    }
+    program.signal(Signal::TERM);
+    let (code, log) = program.ended().await;
+    assert_eq!(code, 0);
+    assert!(!log.contains("panicked"), "{log}");
 }
 
 #[tokio::test]
