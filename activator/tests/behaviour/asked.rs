@@ -71,8 +71,13 @@ impl Asked {
     }
 
     /// The same, to somebody who may have left.
-    pub(crate) async fn try_answer(mut self, text: &str) {
-        let _ = self.socket.write_all(fine(text).as_bytes()).await;
+    pub(crate) async fn try_answer(self, text: &str) {
+        self.try_write(&fine(text)).await;
+    }
+
+    /// Writes this to somebody who may have left, and closes.
+    pub(crate) async fn try_write(mut self, text: &str) {
+        let _ = self.socket.write_all(text.as_bytes()).await;
     }
 
     /// Writes this, and goes on holding the connection.

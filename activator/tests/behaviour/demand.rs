@@ -1,6 +1,6 @@
 //! What the autoscaler hears.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use penstock_activator::Options;
 use penstock_testkit::client::{Client, RawClient};
@@ -245,5 +245,46 @@ async fn every_way_of_ending_takes_a_request_out_of_the_demand() {
 
     stage.until_idle().await;
     stage.until_untracked().await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn case_100_of_many_requests_for_many_revisions_each_is_counted_once() {
+    const REVISIONS: usize = 100;
+    const EACH: usize = 20;
+    let one = Workload::start().await;
+    let name = |at: usize| format!("many-{at:05}");
+    let stage = Stage::new((0..REVISIONS).map(|at| revision(&name(at)).pod(one.addr()).build()));
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..EACH {
+        let addr = stage.addr;
+        callers.spawn(async move {
+            let mut client = Client::http1(addr).await;
+            for at in 0..REVISIONS {
+                let host = format!("many-{at:05}.default.svc.cluster.local");
+                let path = if caller == 0 { "/" } else { "/status/204" };
+                assert!(client.get(&host, path).await.unwrap().status.is_success());
+            }
+        });
+    }
+    while let Some(caller) = within(callers.join_next()).await {
+        caller.unwrap();
+    }
+    // First words and tables together. Whoever was idle meanwhile is told of a first time again.
+    let mut counts: HashMap<String, f64> = HashMap::new();
+    loop {
+        let batch = stage.batch().await;
+        if batch.is_empty() && !counts.is_empty() {
+            break;
+        }
+        let mut in_this = HashSet::new();
+        for report in batch {
+            let name = report.revision.name().to_owned();
+            assert!(in_this.insert(name.clone()), "{name} twice in one message");
+            *counts.entry(name).or_default() += report.request_count;
+        }
+    }
+    let want = (0..REVISIONS).map(|at| (name(at), EACH as f64)).collect();
+    assert_eq!(counts, want);
     stage.end().await;
 }

@@ -145,3 +145,50 @@ async fn gauges_of_a_revision_that_is_gone_are_gone() {
     crate::stage::until(|| queued().is_none()).await;
     stage.end().await;
 }
+
+#[tokio::test]
+async fn case_24_a_revision_of_no_service_and_no_configuration_is_counted_with_empty_labels() {
+    let one = Workload::start().await;
+    let mut revision = hello().pod(one.addr()).build();
+    revision.service = "".into();
+    revision.configuration = "".into();
+    let stage = Stage::new([revision]);
+    assert_eq!(stage.get("/status/204").await.status, 204);
+    let labels = [
+        "kn_service_name=\"\"",
+        "kn_configuration_name=\"\"",
+        "kn_revision_name=\"hello-00001\"",
+    ];
+    for side in ["server", "client"] {
+        let name = format!("http_{side}_request_duration_seconds_count");
+        crate::stage::until(|| stage.metric(&name, &labels) == Some(1.0)).await;
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn case_25_an_answer_that_breaks_off_is_cut_for_its_caller_and_counted_with_all_labels() {
+    let broken = RawWorkload::start([Turn::close(
+        "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf",
+    )])
+    .await;
+    let stage = Stage::new([hello().pod(broken.addr()).build()]);
+    let mut client = RawClient::connect(stage.addr).await;
+    client
+        .send(format!("GET / HTTP/1.1\r\nhost: {HOST}\r\n\r\n"))
+        .await;
+    let answer = within(client.read_response()).await;
+    assert_eq!((answer.head.status, &answer.body[..]), (200, &b"half"[..]));
+    assert!(!answer.complete);
+    let labels = [
+        "kn_service_name=\"hello\"",
+        "kn_configuration_name=\"hello\"",
+        "kn_revision_name=\"hello-00001\"",
+        "k8s_namespace_name=\"default\"",
+        "http_response_status_code=\"200\"",
+    ];
+    let name = "http_server_request_duration_seconds_count";
+    crate::stage::until(|| stage.metric(name, &labels) == Some(1.0)).await;
+    stage.until_idle().await;
+    stage.end().await;
+}

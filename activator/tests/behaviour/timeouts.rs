@@ -8,6 +8,7 @@ use penstock_testkit::cluster::revision;
 use penstock_testkit::workload::Workload;
 use penstock_types::Timeouts;
 
+use crate::asked::AskedPod;
 use crate::stage::{Bound, HOST, Stage, hello, post, within};
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -158,6 +159,43 @@ async fn tunnels_end_at_the_limit_of_the_whole_request() {
     assert_eq!(&client.read_exact(4).await[..], b"ping");
     stage.until_load(0, 1).await;
     assert_eq!(within(client.read_to_close()).await.len(), 0);
+    stage.until_idle().await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn cases_33_and_34_what_a_pod_does_after_its_limit_reaches_nobody_and_before_it_does() {
+    let mut only = AskedPod::start().await;
+    let revision = hello().timeouts(whole(Duration::from_secs(1)));
+    let stage = Stage::new([revision.pod(only.addr).build()]);
+    // It ends the connection in time.
+    let early = stage.getting("/");
+    drop(only.request().await);
+    assert_eq!(within(early).await.unwrap().status, 502);
+    only.probe().await.answer("queue").await;
+    stage.until_idle().await;
+    // It does so, or answers, too late: on the same connection of the caller comes the next answer.
+    let mut client = RawClient::connect(stage.addr).await;
+    for too_late in ["", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate"] {
+        client
+            .send(format!("GET / HTTP/1.1\r\nhost: {HOST}\r\n\r\n"))
+            .await;
+        let asked = only.request().await;
+        let answer = within(client.read_response()).await;
+        assert_eq!(answer.head.status, 504);
+        assert_eq!(&answer.body[..], b"activator request timeout");
+        asked.try_write(too_late).await;
+    }
+    client
+        .send(format!("GET / HTTP/1.1\r\nhost: {HOST}\r\n\r\n"))
+        .await;
+    only.request().await.answer("in time").await;
+    let answer = within(client.read_response()).await;
+    assert_eq!(
+        (answer.head.status, &answer.body[..]),
+        (200, &b"in time"[..])
+    );
+    drop(client);
     stage.until_idle().await;
     stage.end().await;
 }
