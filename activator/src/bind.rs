@@ -354,22 +354,21 @@ impl Handle {
     /// Says where this activator stands among those that serve `revision`; `None` if that is not
     /// known, and until it is said: it then serves all pods. Nothing if there is no such revision.
     pub fn stand_at(&self, revision: &RevisionId, position: Option<Position>) {
-        if let Some(entry) = self.shared.table.known().revisions.get(revision) {
-            entry.stand_at(position);
+        if let Some(row) = self.shared.table.known().revisions.get(revision) {
+            row.entry.stand_at(position);
         }
     }
 
     pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
         let known = self.shared.table.known();
-        known.revisions.values().cloned().collect()
+        known.entries().cloned().collect()
     }
 
     /// The load of every revision, in no order.
     pub fn revisions(&self) -> Vec<RevisionLoad> {
         let known = self.shared.table.known();
         known
-            .revisions
-            .values()
+            .entries()
             .map(|entry| RevisionLoad {
                 revision: entry.id.clone(),
                 waiting: entry.gate.waiting(),

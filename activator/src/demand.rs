@@ -268,7 +268,7 @@ impl Reporter {
         loop {
             ticks.tick().await;
             let known = table.known();
-            let entries = known.revisions.values();
+            let entries = known.entries();
             for (entry, limit) in entries
                 .clone()
                 .filter_map(|it| Some((it, it.choices.idle_streams?)))

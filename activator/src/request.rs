@@ -49,7 +49,7 @@ use crate::request_log::RequestLines;
 use crate::revision::{Entry, Place};
 use crate::route::Rules;
 use crate::server_timing::Marks;
-use crate::table::Table;
+use crate::table::{Row, Table, Terms};
 use crate::waiting::{self, Told, Waiting};
 
 /// Most of a request's body that is kept to send it to another pod.
@@ -173,6 +173,8 @@ struct Sent<'a> {
     revision: &'a Arc<Entry>,
     outgoing: &'a Outgoing,
     replay: &'a Replay,
+    /// Its own host, where nobody behind the pod's address puts it back.
+    host: Option<&'a HeaderValue>,
     caller: &'a Arc<Caller>,
     limits: Limits,
     /// Whether its caller wants word about the wait.
@@ -219,15 +221,19 @@ impl App {
             return Err(RequestError::BadHost); // 400
         }
         let shared = &*self.shared;
-        let (revision, is_gateway) = shared.table.look(|known| {
+        let (row, is_gateway) = shared.table.look(|known| {
             let is_gateway = !known.snapshot.routes.hosts.is_empty();
             let id = shared.rules.find(&head, measured.host(), &known.snapshot)?; // 404
-            let revision = known.revisions.get(&*id).cloned();
-            let found = revision.map(|revision| (revision, is_gateway));
+            let row = known.revisions.get(&*id).cloned();
+            let found = row.map(|row| (row, is_gateway));
             found.ok_or_else(|| RequestError::UnknownRevision(id.into_owned())) // 404
         })?;
+        let Row {
+            entry: revision,
+            terms,
+        } = row;
         measured.is_for(&revision);
-        let mut timeouts = revision.timeouts;
+        let mut timeouts = terms.timeouts;
         let own = own_limit(&head.headers, is_grpc, shared.limit_header.as_ref());
         timeouts.whole = timeouts.whole.min(own.unwrap_or(timeouts.whole));
         let limits = Limits::start(timeouts);
@@ -253,7 +259,7 @@ impl App {
                 Moment::Waits(waiting) => return Ok(Reply::Waits(waiting)),
             }
         }
-        let mut outgoing = prepare(head, measured.host(), caller);
+        let mut outgoing = prepare(head, measured.host(), caller, terms);
         if shared.scout.how().passthrough {
             let passes = HeaderValue::from_static(header::PASSTHROUGH);
             let headers = &mut outgoing.head().headers;
@@ -262,16 +268,18 @@ impl App {
         measured.goes_on(&mut outgoing.head().headers);
         if is_gateway {
             // As an ingress does; behind one, it goes on as it came (§7).
-            match revision.protocol {
+            match terms.protocol {
                 Protocol::H2c => outgoing.use_http2(),
                 Protocol::Http1 => outgoing.use_http1(),
             }
         }
+        let host = measured.host().filter(|_| !terms.queue_proxy).cloned();
         let replay = Replay::new(body, REPLAY_LIMIT);
         let request = Sent {
             revision: &revision,
             outgoing: &outgoing,
             replay: &replay,
+            host: host.as_ref(),
             caller,
             limits,
             tells: told == Some(Told::Interim),
@@ -370,6 +378,7 @@ impl App {
             revision,
             outgoing,
             replay,
+            host,
             caller,
             limits,
             ..
@@ -394,7 +403,13 @@ impl App {
             measured.sent(place.addr());
             let result = self
                 .relay
-                .forward(place.addr(), place.host(), outgoing, body, caller)
+                .forward(
+                    place.addr(),
+                    host.unwrap_or(place.host()),
+                    outgoing,
+                    body,
+                    caller,
+                )
                 .await;
             measured.attempt_ends_with(match &result {
                 Ok(answer) => Outcome::Status(answer.status()),
@@ -473,7 +488,7 @@ impl App {
 
     fn no_room(&self, revision: &Entry, why: NoRoom) -> RequestError {
         let waiting = revision.gate.waiting();
-        let (longest, now) = (revision.timeouts.whole, Instant::now().into_std());
+        let (longest, now) = (revision.longest(), Instant::now().into_std());
         RequestError::NoRoom {
             why,
             overflow: self.shared.overflow,
@@ -535,12 +550,13 @@ async fn tell_meanwhile(
 }
 
 /// The request as every pod gets it (spec/activator.md §7).
-fn prepare(mut head: Parts, host: Option<&HeaderValue>, caller: &Caller) -> Outgoing {
+fn prepare(mut head: Parts, host: Option<&HeaderValue>, caller: &Caller, terms: Terms) -> Outgoing {
     headers::remove_routing(&mut head.headers);
     let mut outgoing = Outgoing::prepare(head, caller);
     // Last, so that no caller can name them in `Connection` and have them taken out.
     let headers = &mut outgoing.head().headers;
-    if let Some(host) = host
+    if terms.queue_proxy
+        && let Some(host) = host
         && !headers.contains_key(header::ORIGINAL_HOST)
     {
         headers.insert(header::ORIGINAL_HOST, host.clone());

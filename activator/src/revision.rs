@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use penstock_cluster::{Phase, Pod, Readiness, Revision};
 use penstock_gate::{Gate, Limits};
-use penstock_types::{Protocol, RevisionId, Slots, Timeouts};
+use penstock_types::{RevisionId, Slots};
 
 use crate::aside::Doubt;
 use crate::budget::Share;
@@ -120,10 +120,7 @@ pub(crate) struct Entry {
     pub(crate) id: RevisionId,
     pub(crate) service: Arc<str>,
     pub(crate) configuration: Arc<str>,
-    slots: Slots,
-    pub(crate) timeouts: Timeouts,
     pub(crate) choices: Choices,
-    pub(crate) protocol: Protocol,
     pub(crate) gate: Arc<Gate<Place>>,
     pub(crate) demand: Tracker,
     pub(crate) held: Share,
@@ -140,6 +137,10 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 struct Seen {
     backends: Backends<Place>,
+    /// Of each pod.
+    slots: Slots,
+    /// What its requests are given at most.
+    longest: Duration,
     position: Option<Position>,
     /// Who takes requests now.
     used: Used<Place>,
@@ -160,12 +161,9 @@ impl Entry {
             id: revision.id.clone(),
             service: Arc::clone(&revision.service),
             configuration: Arc::clone(&revision.configuration),
-            slots: revision.slots,
-            timeouts: revision.timeouts,
             choices: Choices::read(&revision.annotations, |key, why| {
                 tracing::warn!(revision = %revision.id, "{key}: {why}");
             }),
-            protocol: revision.protocol,
             gate: Gate::new(revision.slots, Limits { waiting }, seed),
             demand: Tracker::default(),
             held: Share::default(),
@@ -175,6 +173,8 @@ impl Entry {
             host: how.passthrough.then(named).flatten(),
             seen: Mutex::new(Seen {
                 backends: Backends::new(how.mesh, how.passthrough),
+                slots: revision.slots,
+                longest: revision.timeouts.whole,
                 position: None,
                 used: Used::default(),
                 listed: 0,
@@ -196,6 +196,7 @@ impl Entry {
         let mut seen = self.lock_seen();
         seen.listed = listed.len();
         let is_new = seen.backends.list(listed, revision.readiness);
+        (seen.slots, seen.longest) = (revision.slots, revision.timeouts.whole);
         // Who stands nowhere by the cluster's word may have been told by `stand_at`.
         if revision.position.is_some() {
             seen.position = revision.position;
@@ -247,6 +248,11 @@ impl Entry {
         goes_on
     }
 
+    /// How long a request of now may take.
+    pub(crate) fn longest(&self) -> Duration {
+        self.lock_seen().longest
+    }
+
     /// Whether requests go to the address that stands for all pods.
     pub(crate) fn is_by_service(&self) -> bool {
         self.lock_seen().backends.is_by_service()
@@ -287,8 +293,8 @@ impl Entry {
         let before = std::mem::replace(&mut seen.used, now);
         match &seen.used {
             Used::Pods(pods) => {
-                self.gate
-                    .set_places_of(self.slots, &self.own(pods, seen.position));
+                let own = own(pods, seen.slots, seen.position);
+                self.gate.set_places_of(seen.slots, &own);
                 let before = match &before {
                     Used::Pods(before) => &before[..],
                     Used::Service { .. } => &[],
@@ -301,7 +307,7 @@ impl Entry {
                     }
                 }
             }
-            Used::Service { addr, ready } => match share(self.slots, *ready, seen.position) {
+            Used::Service { addr, ready } => match share(seen.slots, *ready, seen.position) {
                 Some(slots) => {
                     let place = Place::service(*addr, self.host_of(*addr), Instant::now());
                     self.gate.set_places_of(slots, &[place]);
@@ -311,22 +317,22 @@ impl Entry {
         }
     }
 
-    /// Of `pods` those that fall to `position`. All activators divide them alike: in the order of
-    /// their addresses as text.
-    fn own(&self, pods: &[Place], position: Option<Position>) -> Vec<Place> {
-        if self.slots == Slots::Unlimited || position.is_none() {
-            return pods.to_vec();
-        }
-        let mut pods = pods.to_vec();
-        pods.sort_by_cached_key(|place| place.addr().to_string());
-        let mut own = subset(&pods, position);
-        own.sort_by_key(Place::addr);
-        own
-    }
-
     fn lock_seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Of `pods` those that fall to `position`. All activators divide them alike: in the order of
+/// their addresses as text.
+fn own(pods: &[Place], slots: Slots, position: Option<Position>) -> Vec<Place> {
+    if slots == Slots::Unlimited || position.is_none() {
+        return pods.to_vec();
+    }
+    let mut pods = pods.to_vec();
+    pods.sort_by_cached_key(|place| place.addr().to_string());
+    let mut own = subset(&pods, position);
+    own.sort_by_key(Place::addr);
+    own
 }
 
 #[cfg(test)]

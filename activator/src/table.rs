@@ -6,9 +6,9 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use penstock_cluster::{Phase, Snapshot};
+use penstock_cluster::{Phase, Revision, Snapshot};
 use penstock_relay::forward::Relay;
-use penstock_types::RevisionId;
+use penstock_types::{Protocol, RevisionId, Timeouts};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -28,7 +28,30 @@ const DOUBLE_EVERY: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) revisions: HashMap<RevisionId, Arc<Entry>>,
+    pub(crate) revisions: HashMap<RevisionId, Row>,
+}
+
+/// A revision, and what is true of it now: beside it, so that requests read both at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) terms: Terms,
+}
+
+/// What a request for a revision goes by. Knative's revisions never change; a Deployment may.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) timeouts: Timeouts,
+    pub(crate) protocol: Protocol,
+    /// The pod is asked for by its address, and a queue-proxy there puts the caller's host back.
+    pub(crate) queue_proxy: bool,
+}
+
+impl Known {
+    /// All of them, in no order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> + Clone {
+        self.revisions.values().map(|row| &row.entry)
+    }
 }
 
 /// The picture of now.
@@ -141,10 +164,11 @@ impl Table {
         let before = self.known();
         let mut revisions = HashMap::with_capacity(snapshot.revisions.len());
         let mut changed = Vec::new();
+        let mut pods = Pods::default();
         for (id, revision) in &snapshot.revisions {
             let old = before.snapshot.revisions.get(id);
             let entry = match before.revisions.get(id) {
-                Some(entry) => Arc::clone(entry),
+                Some(row) => Arc::clone(&row.entry),
                 None => {
                     let gauges = self.metrics.of_revision(revision);
                     let how = self.scout.how();
@@ -157,20 +181,27 @@ impl Table {
             };
             if !old.is_some_and(|old| Arc::ptr_eq(old, revision)) {
                 changed.push((Arc::clone(&entry), Arc::clone(revision)));
+                pods.were(old);
+                pods.are(revision);
             }
-            revisions.insert(id.clone(), entry);
+            let terms = Terms {
+                timeouts: revision.timeouts,
+                protocol: revision.protocol,
+                queue_proxy: revision.queue_proxy,
+            };
+            revisions.insert(id.clone(), Row { entry, terms });
         }
         for (id, gone) in &before.revisions {
             if !revisions.contains_key(id) {
-                gone.leave();
-                self.metrics.forget(&gone.gauges);
+                gone.entry.leave();
+                self.metrics.forget(&gone.entry.gauges);
                 self.has_left(Left::Revision(id.clone()));
+                pods.were(before.snapshot.revisions.get(id));
             }
         }
-        for addr in addresses(&before.snapshot).difference(&addresses(&snapshot)) {
+        for addr in pods.before.difference(&pods.now) {
             self.has_left(Left::Pod(*addr));
         }
-        let let_go = let_go(&before.snapshot, &snapshot);
         let known = Known {
             snapshot,
             revisions,
@@ -179,10 +210,13 @@ impl Table {
         for (entry, revision) in changed {
             entry.see(&revision, &self.scout);
         }
-        // After the gates are shut: who goes in from now on opens a connection, if it can.
-        if !let_go.is_empty() {
+        // After the gates are shut: who goes in from now on opens a connection, if it can. A pod
+        // that drains waits for us to close.
+        let unused: HashSet<SocketAddr> =
+            pods.used_before.difference(&pods.used).copied().collect();
+        if !unused.is_empty() {
             for relay in relays {
-                relay.let_go(&let_go);
+                relay.let_go(&unused);
             }
         }
     }
@@ -190,8 +224,8 @@ impl Table {
     /// Revisions whose backlog is being released.
     fn paced(&self) -> Vec<Arc<Entry>> {
         let known = self.known();
-        let entries = known.revisions.values();
-        entries
+        known
+            .entries()
             .filter(|entry| entry.gate.is_paced())
             .cloned()
             .collect()
@@ -203,18 +237,35 @@ impl Table {
     }
 }
 
-/// Addresses of pods that get nothing any more. A pod that drains waits for us to close.
-fn let_go(before: &Snapshot, now: &Snapshot) -> HashSet<SocketAddr> {
-    let stay: HashSet<SocketAddr> = used(now).collect();
-    used(before).filter(|addr| !stay.contains(addr)).collect()
+/// Addresses of the pods of those revisions that are not as they were.
+#[derive(Debug, Default)]
+struct Pods {
+    before: HashSet<SocketAddr>,
+    now: HashSet<SocketAddr>,
+    /// Of them those that got requests, or might have later.
+    used_before: HashSet<SocketAddr>,
+    used: HashSet<SocketAddr>,
 }
 
-/// Addresses of pods that get requests now or later.
-fn used(snapshot: &Snapshot) -> impl Iterator<Item = SocketAddr> {
-    let revisions = snapshot.revisions.values();
-    let pods = revisions.flat_map(|revision| revision.pods.iter());
-    pods.filter(|pod| pod.phase != Phase::Draining)
-        .map(|pod| pod.addr)
+impl Pods {
+    fn were(&mut self, revision: Option<&Arc<Revision>>) {
+        if let Some(revision) = revision {
+            fill(&mut self.before, &mut self.used_before, revision);
+        }
+    }
+
+    fn are(&mut self, revision: &Revision) {
+        fill(&mut self.now, &mut self.used, revision);
+    }
+}
+
+fn fill(all: &mut HashSet<SocketAddr>, used: &mut HashSet<SocketAddr>, revision: &Revision) {
+    for pod in revision.pods.iter() {
+        all.insert(pod.addr);
+        if pod.phase != Phase::Draining {
+            used.insert(pod.addr);
+        }
+    }
 }
 
 fn addresses(snapshot: &Snapshot) -> HashSet<SocketAddr> {

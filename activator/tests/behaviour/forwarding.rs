@@ -191,3 +191,41 @@ async fn requests_without_one_host_are_400() {
     }
     stage.end().await;
 }
+
+#[tokio::test]
+async fn without_a_queue_proxy_the_pod_gets_the_callers_own_host() {
+    let pod = Workload::start().await;
+    let mut revision = hello().pod(pod.addr()).build();
+    revision.queue_proxy = false;
+    let stage = Stage::new([revision]);
+    for mut client in [stage.client().await, Client::h2c(stage.addr).await] {
+        let answer = client.ask(request(&[])).await.unwrap();
+        let seen = Seen::parse(&answer.body);
+        let host = seen.header("host").unwrap_or(&seen.target);
+        assert!(host.contains(HOST), "{host}");
+        assert_eq!(seen.header("k-original-host"), None);
+        assert_eq!(seen.header("k-proxy-request"), Some("activator"));
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_deployment_that_changes_its_limits_is_obeyed_at_once() {
+    let pod = Workload::start().await;
+    let stage = Stage::new([hello().concurrency(1).pod(pod.addr()).build()]);
+    let asked = [(); 3].map(|()| stage.getting("/hold"));
+    stage.until_load(2, 1).await;
+    stage.cluster.change_revision(&hello_id(), |revision| {
+        revision.slots = penstock_types::Slots::from_concurrency(2);
+        revision.timeouts.whole = std::time::Duration::from_millis(50);
+    });
+    stage.until_load(1, 2).await;
+    // Those who came before keep their time.
+    assert_eq!(stage.get("/").await.status, 504);
+    pod.release(3);
+    for answer in asked {
+        assert_eq!(answer.await.unwrap().status, 200);
+    }
+    stage.until_idle().await;
+    stage.end().await;
+}

@@ -6,7 +6,7 @@
 //! last byte is through.
 //!
 //! What always holds, after every call: no place that is still served has more inside than its
-//! slots; a slot that is free and a request that waits do not exist together; slots are given in
+//! slots, unless those became fewer meanwhile; a slot that is free and a request that waits do not exist together; slots are given in
 //! order of arrival; a newcomer does not overtake.
 //!
 //! Where things are: `line.rs` the line, `places.rs` the places and the choice among them,

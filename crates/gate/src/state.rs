@@ -55,7 +55,7 @@ impl<P> State<P> {
 
     /// Has backlogs released in windows, which means nothing where there is a limit.
     pub(crate) fn pace(&mut self, window: NonZeroUsize) {
-        self.window = (!self.places.have_limit()).then_some(window.get());
+        self.window = Some(window.get());
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -238,8 +238,8 @@ impl<P: Clone + PartialEq> State<P> {
         if let Some(slots) = slots {
             self.places.set_slots(slots);
         }
-        let backlog = self.line.waiting() > 0;
-        self.places.set(places, self.window.filter(|_| backlog));
+        let paced = self.line.waiting() > 0 && !self.places.have_limit();
+        self.places.set(places, self.window.filter(|_| paced));
         self.recall(wakes);
         self.let_in(wakes);
     }

@@ -19,6 +19,8 @@ enum Operation {
     Finish(usize),
     Elsewhere(usize),
     SetPlaces(Vec<u8>),
+    /// The same with another limit, where there is one.
+    SetPlacesOf(u32, Vec<u8>),
     SetAside(u8),
     BringBack(u8),
 }
@@ -32,7 +34,9 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => any::<usize>().prop_map(Operation::GiveUp),
         4 => any::<usize>().prop_map(Operation::Finish),
         1 => any::<usize>().prop_map(Operation::Elsewhere),
-        2 => names.prop_shuffle().prop_map(Operation::SetPlaces),
+        2 => names.clone().prop_shuffle().prop_map(Operation::SetPlaces),
+        1 => (1..8_u32, names.prop_shuffle())
+            .prop_map(|(limit, names)| Operation::SetPlacesOf(limit, names)),
         1 => (0..6_u8).prop_map(Operation::SetAside),
         2 => (0..6_u8).prop_map(Operation::BringBack),
     ]
@@ -57,6 +61,8 @@ enum Standing {
 
 struct Model {
     slots: Slots,
+    /// The most that it ever was: who is inside stays when there are fewer.
+    most: Slots,
     places: Vec<Place>,
     lives: usize,
     cursor: usize,
@@ -69,6 +75,7 @@ impl Model {
     fn new(slots: Slots) -> Self {
         Self {
             slots,
+            most: slots,
             places: Vec::new(),
             lives: 0,
             cursor: 0,
@@ -248,6 +255,17 @@ impl Pair {
                 self.gate.set_places(&names);
                 self.model.set_places(&names);
             }
+            Operation::SetPlacesOf(limit, names) => {
+                if self.model.slots != Slots::Unlimited {
+                    let model = &mut self.model;
+                    model.slots = limited(limit);
+                    if !model.most.has_room(limit as usize - 1) {
+                        model.most = model.slots;
+                    }
+                }
+                self.gate.set_places_of(self.model.slots, &names);
+                self.model.set_places(&names);
+            }
             Operation::SetAside(name) => {
                 self.gate.set_aside(&name);
                 self.model.set_aside(name, true);
@@ -364,7 +382,7 @@ impl Pair {
             assert_eq!(places, want);
             assert!(
                 want.iter()
-                    .all(|(_, n)| *n == 0 || model.slots.has_room(n - 1))
+                    .all(|(_, n)| *n == 0 || model.most.has_room(n - 1))
             );
         }
         for (arrival, request) in &self.line {
