@@ -5,8 +5,8 @@ WORKDIR /src
 COPY . .
 ENV RUSTFLAGS="-C target-feature=+crt-static"
 RUN host=$(rustc -vV | sed -n 's/^host: //p') \
- && cargo build --release --locked --target "$host" -p penstock-queue-proxy \
- && cp "target/$host/release/queue-proxy" /queue-proxy
+ && cargo build --profile sidecar --locked --target "$host" -p penstock-queue-proxy \
+ && cp "target/$host/sidecar/queue-proxy" /queue-proxy
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
