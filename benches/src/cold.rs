@@ -7,14 +7,14 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::process::{Outcome, Running, free_port, get, median, processors, programs, until_open};
+use crate::process::{Outcome, Running, free_port, get, median, penstock, processors, until_open};
 use crate::warm::start_up;
 
 const TIMES: usize = 50;
 
 /// Starts 50 services from zero, one after the other, and as many workloads without Penstock.
 pub(crate) fn run() -> Outcome {
-    let (_, penstock) = programs()?;
+    let penstock = penstock()?;
     let folder = std::env::temp_dir().join(format!("penstock-cold-{}", std::process::id()));
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let file = folder.join("cold.yaml");

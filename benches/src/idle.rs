@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use crate::cold::services;
-use crate::process::{Outcome, free_port, pause, processors, programs};
+use crate::process::{Outcome, free_port, pause, penstock, processors};
 use crate::warm::start_up;
 
 const SERVICES: usize = 100;
@@ -13,7 +13,7 @@ const WATCH_MILLIS: u64 = 20_000;
 
 /// Watches `up` doing nothing, with the helper processes it has.
 pub(crate) fn run() -> Outcome {
-    let (_, penstock) = programs()?;
+    let penstock = penstock()?;
     let folder = std::env::temp_dir().join(format!("penstock-idle-{}", std::process::id()));
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let file = folder.join("idle.yaml");

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::process::{Outcome, Running, free_port, programs, text_from, until_open};
+use crate::process::{Outcome, Running, free_port, own, program, text_from, until_open};
 
 /// A proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Peer {
         Ok(match self {
             Self::Nginx => "nginx".into(),
             Self::Haproxy => "haproxy".into(),
-            Self::QueueProxy => programs()?.0.with_file_name("queue-proxy"),
+            Self::QueueProxy => program("queue-proxy", "penstock-queue-proxy")?,
             Self::Knative => text_from("KNATIVE_QUEUE_BIN").into(),
         })
     }
@@ -201,8 +201,7 @@ pub(crate) fn backend(h2: bool) -> Outcome<(u16, Running)> {
 
 /// Starts the workload on that port.
 pub(crate) fn backend_at(port: u16, h2: bool) -> Outcome<Running> {
-    let (own, _) = programs()?;
-    let mut command = Command::new(own);
+    let mut command = Command::new(own()?);
     command.arg("backend").env("PORT", port.to_string());
     command.env("PROTOCOL", if h2 { "h2c" } else { "" });
     let backend = Running::start(&mut command)?;

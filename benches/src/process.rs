@@ -138,15 +138,27 @@ pub(crate) fn until_open(port: u16) -> Outcome {
     Err(format!("nothing listens on {addr}"))
 }
 
-/// This program, and `penstock` beside it.
-pub(crate) fn programs() -> Outcome<(PathBuf, PathBuf)> {
-    let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    let penstock = own.with_file_name("penstock");
-    if penstock.exists() {
-        Ok((own, penstock))
+/// This program.
+pub(crate) fn own() -> Outcome<PathBuf> {
+    std::env::current_exe().map_err(|error| error.to_string())
+}
+
+/// The program `name` of the package `package`, which is built into the same folder.
+pub(crate) fn program(name: &str, package: &str) -> Outcome<PathBuf> {
+    let program = own()?.with_file_name(name);
+    if program.exists() {
+        Ok(program)
     } else {
-        Err("build it first: cargo build --release -p penstock -p benches".to_owned())
+        Err(format!(
+            "there is no {}; build it first: cargo build --release -p {package}",
+            program.display()
+        ))
     }
+}
+
+/// The program `penstock`.
+pub(crate) fn penstock() -> Outcome<PathBuf> {
+    program("penstock", "penstock")
 }
 
 pub(crate) fn pause(millis: u64) {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::process::{Outcome, Running, free_port, get, pause, programs, until_open};
+use crate::process::{Outcome, Running, free_port, get, pause, penstock, until_open};
 
 /// `containerConcurrency: 10` and 70 % of it aimed at.
 const PER_POD: f64 = 7.0;
@@ -31,7 +31,7 @@ spec:
 
 /// Prints a line for each policy.
 pub(crate) fn run() -> Outcome {
-    let (_, penstock) = programs()?;
+    let penstock = penstock()?;
     let folder = std::env::temp_dir().join(format!("penstock-step-{}", std::process::id()));
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let file = folder.join("step.yaml");

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::load::wrk;
 use crate::peers::{Peer, Setup, backend};
-use crate::process::{Outcome, Running, free_port, median, pause, programs, until_open};
+use crate::process::{Outcome, Running, free_port, median, own, pause, penstock, until_open};
 
 const SECONDS: u32 = 3;
 const HOST: &str = "bench.default.example.com";
@@ -20,7 +20,7 @@ struct Sample {
 
 /// Prints a table of nginx, the queue-proxy alone, and `up` as a whole.
 pub(crate) fn run(rounds: u32, workers: usize) -> Outcome {
-    let (own, penstock) = programs()?;
+    let (own, penstock) = (own()?, penstock()?);
     let folder = std::env::temp_dir().join(format!("penstock-bench-{}", std::process::id()));
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let peers = ["nginx", "queue-proxy", "up"];
