@@ -1,0 +1,7 @@
+//! Both clusters against the emulated API server: over real HTTP, with pods on the loopback.
+
+mod bad_input;
+mod contract;
+mod outage;
+mod path;
+mod world;
