@@ -88,7 +88,7 @@ impl Elections {
         let complaints = Complaints::new();
         let reach = complaints.reach();
         let nobody = vec![Holder::Nobody; candidate.buckets.len()];
-        let (holders, leases) = watch::channel(Arc::new(Leases { holders: nobody }));
+        let (holders, leases) = watch::channel(Arc::new(Leases::elected(nobody)));
         let tasks = Tasks::default();
         let stop = CancellationToken::new();
         let campaigns = TaskTracker::new();
