@@ -9,7 +9,7 @@
 //! There are two such clusters. [`Deployments`] are ordinary Deployments and StatefulSets with a
 //! label; nothing else has to be installed. [`Knative`] is what the controller of a Knative
 //! install keeps. Each is seen as an activator needs it, which only reads, or as an autoscaler
-//! does, which writes too: see [`deployments::Role`] and [`knative::Role`].
+//! does, which writes too: see [`deployments::Role`] and [`knative::scaling`].
 //!
 //! - [`client`]: the way to the API server
 //! - [`reflect`]: copies of objects, kept up to date
@@ -30,6 +30,7 @@ mod object;
 mod picture;
 mod position;
 pub mod reflect;
+mod review;
 mod scale;
 mod write;
 

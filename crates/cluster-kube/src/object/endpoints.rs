@@ -29,6 +29,13 @@ struct SliceEndpoint {
     addresses: Vec<String>,
     #[serde(default)]
     conditions: Conditions,
+    #[serde(rename = "targetRef")]
+    target: Option<TargetRef>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct TargetRef {
+    name: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -70,6 +77,8 @@ pub(crate) struct SlicePort {
 pub(crate) struct Endpoint {
     pub(crate) ip: IpAddr,
     pub(crate) ready: bool,
+    /// Name of the pod.
+    pub(crate) name: Option<String>,
 }
 
 impl SliceObject {
@@ -91,6 +100,7 @@ impl SliceObject {
                 ip: endpoint.addresses.first()?.parse().ok()?,
                 // Unknown counts as ready (EndpointConditions, `ready`).
                 ready: endpoint.conditions.ready.unwrap_or(true),
+                name: endpoint.target.and_then(|target| target.name),
             })
             .filter(|_| !leaves)
         });

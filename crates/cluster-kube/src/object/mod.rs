@@ -4,8 +4,10 @@
 
 mod endpoints;
 mod pod;
+mod revision;
 mod scaler;
 mod service;
+mod subsets;
 mod workload;
 
 use std::time::{Duration, SystemTime};
@@ -16,8 +18,10 @@ use tokio::time::Instant;
 
 pub(crate) use endpoints::{EndpointSlice, SERVICE_NAME, SliceObject};
 pub(crate) use pod::{DELETION_COST, PodObject, SeenPod};
+pub(crate) use revision::{RevisionObject, SeenRevision};
 pub(crate) use scaler::ScalerObject;
 pub(crate) use service::ServiceObject;
+pub(crate) use subsets::{EndpointsObject, Subset};
 pub(crate) use workload::{Container, DeploymentObject, Kind, Probed, StatefulSetObject, Workload};
 
 /// A version of an object, comparable to others of the same kind of object.

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::core::Status;
-use kube::runtime::watcher;
 use tokio::sync::watch;
 
 use super::Shape;
@@ -84,32 +83,6 @@ impl Complaints {
         self.0.reach.subscribe()
     }
 
-    /// A watch failed. Returns the time that the server asked to wait.
-    pub(crate) fn watch_failed(
-        &self,
-        resource: &Permission,
-        error: &watcher::Error,
-    ) -> Option<Duration> {
-        let (verb, cause) = match error {
-            watcher::Error::InitialListFailed(error) => ("list", error),
-            watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
-                ("watch", error)
-            }
-            // Nothing is amiss: what was seen last is older than what the server remembers.
-            watcher::Error::WatchError(status) if status.code == 410 => return None,
-            watcher::Error::WatchError(status) => {
-                self.say(resource, "watch", sentence("watch", resource, status));
-                return retry_after(status);
-            }
-            watcher::Error::NoResourceVersion => {
-                let text = format!("{resource} cannot be watched: no version is told with them");
-                self.say(resource, "watch", text);
-                return None;
-            }
-        };
-        self.failed(verb, resource, cause)
-    }
-
     /// A request of ours with this verb failed. Returns the time that the server asked to wait.
     pub(crate) fn failed(
         &self,
@@ -118,15 +91,26 @@ impl Complaints {
         error: &kube::Error,
     ) -> Option<Duration> {
         let kube::Error::Api(status) = error else {
-            let text = format!("cannot {verb} {resource}: {}", chain(error));
-            self.say(resource, verb, text);
+            self.told(verb, resource, &chain(error));
             return None;
         };
-        if status.code == 410 {
-            return None;
-        }
+        self.refused(verb, resource, status)
+    }
+
+    /// The server refused it. Returns the time that it asked to wait.
+    pub(crate) fn refused(
+        &self,
+        verb: &'static str,
+        resource: &Permission,
+        status: &Status,
+    ) -> Option<Duration> {
         self.say(resource, verb, sentence(verb, resource, status));
         retry_after(status)
+    }
+
+    /// It failed for this reason.
+    pub(crate) fn told(&self, verb: &'static str, resource: &Permission, why: &str) {
+        self.say(resource, verb, format!("cannot {verb} {resource}: {why}"));
     }
 
     /// Objects of this kind are seen, or seen again.

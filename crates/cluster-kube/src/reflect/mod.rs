@@ -10,16 +10,14 @@
 
 mod backoff;
 mod complaint;
+mod hear;
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
-use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
-use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -31,6 +29,7 @@ pub(crate) use complaint::{Complaints, Permission, chain};
 
 use crate::Key;
 use crate::object::Version;
+use hear::{Ear, Heard};
 
 /// A part of an object of one kind, as it is on the wire.
 pub(crate) trait Shape:
@@ -180,57 +179,34 @@ impl Reflector {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
-        let mut events = pin!(watcher(api, self.config(selection)));
-        let mut backoff = Backoff::new(self.rhythm.longest_wait);
-        let mut known = Known::default();
-        loop {
-            let event = tokio::select! {
-                event = events.next() => event,
-                Some(object) = late.recv() => {
-                    if let Some(change) = known.late(object, &trim) {
-                        if to.send(tell(change)).await.is_err() {
-                            return;
-                        }
+        let (ear, mut heard) = mpsc::channel(EAR);
+        let complaints = self.complaints.clone();
+        let ear = Ear::new(api, selection.clone(), self.rhythm, complaints, ear);
+        let telling = async move {
+            let mut known = Known::default();
+            loop {
+                let changes = tokio::select! {
+                    event = heard.recv() => match event {
+                        Some(event) => known.changes(event, &trim, &resource),
+                        None => return,
+                    },
+                    Some(object) = late.recv() => {
+                        known.late(object, &trim).into_iter().collect()
                     }
-                    continue;
-                }
-            };
-            let Some(event) = event else {
-                return;
-            };
-            let event = match event {
-                Ok(event) => event,
-                Err(error) => {
-                    let wait = self.complaints.watch_failed(&resource, &error);
-                    tokio::time::sleep(backoff.next(wait)).await;
-                    continue;
-                }
-            };
-            if !matches!(event, Event::Init) {
-                backoff.reset();
-                self.complaints.seen(&resource);
-            }
-            for change in known.changes(event, &trim, &resource) {
-                if to.send(tell(change)).await.is_err() {
-                    return;
+                };
+                for change in changes {
+                    if to.send(tell(change)).await.is_err() {
+                        return;
+                    }
                 }
             }
-        }
-    }
-
-    fn config(&self, selection: &Selection) -> watcher::Config {
-        let eighth = self.rhythm.watch / 8;
-        let watch = self.rhythm.watch - eighth + (eighth * 2).mul_f64(chance());
-        let seconds = u32::try_from(watch.as_secs()).unwrap_or(u32::MAX).max(1);
-        let mut config = watcher::Config::default()
-            .page_size(self.rhythm.page)
-            .timeout(seconds);
-        config.label_selector.clone_from(&selection.labels);
-        config.field_selector.clone_from(&selection.fields);
-        config
+        };
+        tokio::join!(ear.hear(), telling);
     }
 }
 
+/// What is heard and waits to be told: little, it is not trimmed yet.
+const EAR: usize = 16;
 /// Time for which a deleted object is remembered: longer than a list takes.
 const LATELY: Duration = Duration::from_secs(60);
 /// Most deleted objects that are remembered.
@@ -247,19 +223,19 @@ struct Known {
 }
 
 impl Known {
-    /// What `event` means for who was told of everything before.
+    /// What is heard, for who was told of everything before.
     fn changes<K: Shape, T>(
         &mut self,
-        event: Event<DeserializeGuard<K>>,
+        heard: Heard<K>,
         trim: impl Fn(K) -> Option<T>,
         resource: &Permission,
     ) -> Vec<Change<T>> {
-        match event {
-            Event::Init => {
+        match heard {
+            Heard::ListBegins => {
                 self.listed.clear();
                 Vec::new()
             }
-            Event::InitApply(object) => {
+            Heard::Listed(object) => {
                 let key = Key::of(object.meta());
                 let Some(object) = read(object, resource) else {
                     // What was known of it stays.
@@ -275,13 +251,13 @@ impl Known {
                 self.listed.insert(key);
                 vec![Change::Is(trimmed)]
             }
-            Event::InitDone => {
+            Heard::ListEnds => {
                 let listed = std::mem::take(&mut self.listed);
                 let before = std::mem::replace(&mut self.keys, listed);
                 let gone = before.into_iter().filter(|key| !self.keys.contains(key));
                 gone.map(Change::Gone).chain([Change::Complete]).collect()
             }
-            Event::Apply(object) => {
+            Heard::Is(object) => {
                 let key = Key::of(object.meta());
                 let Some(object) = read(object, resource) else {
                     return Vec::new();
@@ -294,7 +270,7 @@ impl Known {
                     None => self.gone(&key),
                 }
             }
-            Event::Delete(object) => {
+            Heard::Gone(object) => {
                 let key = Key::of(object.meta());
                 let changes = self.gone(&key);
                 self.remember(key, Version::of(object.meta()));

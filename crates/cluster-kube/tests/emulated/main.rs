@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod contract;
+mod knative;
 mod outage;
 mod path;
 mod world;

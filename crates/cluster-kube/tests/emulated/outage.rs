@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_cluster::{Cluster, ScaleError};
-use penstock_cluster_kube::Reach;
-use penstock_cluster_kube::deployments::Role;
+use penstock_cluster_kube::deployments::{Options, Role};
+use penstock_cluster_kube::{Access, Deployments, Reach, Rhythm, connect};
 use penstock_testkit::kube::{ApiServer, Call, Fault, Matcher};
 use serde_json::json;
 
@@ -204,4 +204,29 @@ async fn pods_that_were_there_before_the_label_are_found() {
     // What was found by a list goes as what came by the watch does.
     world.scale(&id("plain"), 0).await;
     world.until(&id("plain"), |it| it.pods.is_empty()).await;
+}
+
+#[tokio::test]
+async fn watches_that_say_nothing_are_given_up_after_their_time() {
+    let server = Arc::new(ApiServer::start().await);
+    server.put(deployment("hello"));
+    let half = Matcher::any().verb("watch");
+    server.fault(half, Fault::HalfOpen, 3);
+    let options = Options {
+        namespace: None,
+        domain: "cluster.local".to_owned(),
+        rhythm: Rhythm {
+            watch: Duration::from_secs(1),
+            ..crate::world::RHYTHM
+        },
+        check: Arc::new(|_| Vec::new()),
+    };
+    let access = Access::Url(server.url().parse().unwrap());
+    let client = connect("test", &access).await.unwrap();
+    let cluster = Deployments::start(client, options, Role::Activator { own: None });
+    cluster.complete().await;
+    server.edit("Deployment", "default", "hello", |it| {
+        it["spec"]["replicas"] = json!(2);
+    });
+    until(&*cluster, &id("hello"), |it| it.wanted == 2).await;
 }

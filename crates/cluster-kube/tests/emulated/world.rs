@@ -13,67 +13,71 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// A test that waits longer has failed. Far beyond what any machine needs.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Short waits, so that a test of faults does not take long.
-pub const RHYTHM: Rhythm = Rhythm {
+pub(crate) const RHYTHM: Rhythm = Rhythm {
     page: 100,
     watch: Duration::from_secs(30),
     longest_wait: Duration::from_millis(200),
 };
 
 /// The server, what plays the cluster, and a view of it.
-pub struct World {
-    pub server: Arc<ApiServer>,
-    pub controllers: Option<Controllers>,
-    pub cluster: Arc<Deployments>,
+pub(crate) struct World {
+    pub(crate) server: Arc<ApiServer>,
+    _controllers: Option<Controllers>,
+    pub(crate) cluster: Arc<Deployments>,
 }
 
 impl World {
     /// As an autoscaler sees it, once it has seen everything.
-    pub async fn autoscaler(server: Arc<ApiServer>) -> Self {
+    pub(crate) async fn autoscaler(server: Arc<ApiServer>) -> Self {
         let controllers = controllers(&server);
         let cluster = deployments(&server, autoscaler()).await;
         cluster.complete().await;
         Self {
             server,
-            controllers: Some(controllers),
+            _controllers: Some(controllers),
             cluster,
         }
     }
 
     /// The same with nobody who runs pods.
-    pub async fn watching(server: Arc<ApiServer>) -> Self {
+    pub(crate) async fn watching(server: Arc<ApiServer>) -> Self {
         let cluster = deployments(&server, autoscaler()).await;
         cluster.complete().await;
         Self {
             server,
-            controllers: None,
+            _controllers: None,
             cluster,
         }
     }
 
     /// Waits until the revision is as it should be.
-    pub async fn until(&self, id: &RevisionId, is_so: impl Fn(&Revision) -> bool) -> Arc<Revision> {
+    pub(crate) async fn until(
+        &self,
+        id: &RevisionId,
+        is_so: impl Fn(&Revision) -> bool,
+    ) -> Arc<Revision> {
         until(&*self.cluster, id, is_so).await
     }
 
-    pub async fn scale(&self, id: &RevisionId, pods: u32) {
+    pub(crate) async fn scale(&self, id: &RevisionId, pods: u32) {
         self.cluster.scale(id, pods).await.unwrap();
     }
 
     /// Puts activators into the path, or takes them out.
-    pub async fn settle(&self, id: &RevisionId, proxied: bool) {
+    pub(crate) async fn settle(&self, id: &RevisionId, proxied: bool) {
         self.cluster.settle(id, wish(proxied)).await.unwrap();
     }
 
     /// Addresses that the Service leads to, by its slices.
-    pub fn endpoints(&self, namespace: &str, service: &str) -> Vec<String> {
+    pub(crate) fn endpoints(&self, namespace: &str, service: &str) -> Vec<String> {
         endpoints(&self.server, namespace, service)
     }
 
     /// Waits for an Event with this reason about the object of this name.
-    pub async fn until_told(&self, name: &str, reason: &str) -> String {
+    pub(crate) async fn until_told(&self, name: &str, reason: &str) -> String {
         let server = &self.server;
         let told = async {
             loop {
@@ -95,7 +99,7 @@ impl World {
     }
 }
 
-pub async fn until(
+pub(crate) async fn until(
     cluster: &dyn Cluster,
     id: &RevisionId,
     is_so: impl Fn(&Revision) -> bool,
@@ -109,14 +113,14 @@ pub async fn until(
     Arc::clone(&picture.unwrap().revisions[id])
 }
 
-pub async fn until_gone(cluster: &dyn Cluster, id: &RevisionId) {
+pub(crate) async fn until_gone(cluster: &dyn Cluster, id: &RevisionId) {
     let mut pictures = cluster.snapshot();
     let gone = |picture: &Arc<Snapshot>| !picture.revisions.contains_key(id);
     let waited = tokio::time::timeout(LIMIT, pictures.wait_for(gone)).await;
     waited.expect("it goes").unwrap();
 }
 
-pub fn endpoints(server: &ApiServer, namespace: &str, service: &str) -> Vec<String> {
+pub(crate) fn endpoints(server: &ApiServer, namespace: &str, service: &str) -> Vec<String> {
     let slices = server.list("EndpointSlice", namespace);
     let mut all: Vec<String> = slices
         .iter()
@@ -131,7 +135,7 @@ pub fn endpoints(server: &ApiServer, namespace: &str, service: &str) -> Vec<Stri
 }
 
 /// Pods that take connections at 8080 and 8012, ready at once.
-pub fn controllers(server: &ApiServer) -> Controllers {
+pub(crate) fn controllers(server: &ApiServer) -> Controllers {
     Controllers::setup(server)
         .on_start(|pod: NewPod| async move {
             let own = TcpListener::bind((pod.ip, 8080)).await.unwrap();
@@ -141,14 +145,14 @@ pub fn controllers(server: &ApiServer) -> Controllers {
         .start()
 }
 
-pub fn autoscaler() -> Role {
+pub(crate) fn autoscaler() -> Role {
     Role::Autoscaler {
         ours: Arc::new(|_| true),
         activators: ("penstock-system".to_owned(), "activator".to_owned()),
     }
 }
 
-pub async fn deployments(server: &ApiServer, role: Role) -> Arc<Deployments> {
+pub(crate) async fn deployments(server: &ApiServer, role: Role) -> Arc<Deployments> {
     let access = Access::Url(server.url().parse().unwrap());
     let client = connect("test", &access).await.unwrap();
     let options = Options {
@@ -174,7 +178,7 @@ fn check() -> AnnotationCheck {
     })
 }
 
-pub fn wish(proxied: bool) -> Wish {
+pub(crate) fn wish(proxied: bool) -> Wish {
     Wish {
         wanted: None,
         ready: 0,
@@ -188,16 +192,16 @@ pub fn wish(proxied: bool) -> Wish {
     }
 }
 
-pub fn id(name: &str) -> RevisionId {
+pub(crate) fn id(name: &str) -> RevisionId {
     RevisionId::new("default", name)
 }
 
 /// A Deployment with the label, at zero.
-pub fn deployment(name: &str) -> Value {
+pub(crate) fn deployment(name: &str) -> Value {
     workload("Deployment", name)
 }
 
-pub fn workload(kind: &str, name: &str) -> Value {
+pub(crate) fn workload(kind: &str, name: &str) -> Value {
     json!({
         "apiVersion": "apps/v1",
         "kind": kind,
@@ -221,7 +225,7 @@ pub fn workload(kind: &str, name: &str) -> Value {
 }
 
 /// The same with a queue-proxy in its pods.
-pub fn with_queue_proxy(mut workload: Value) -> Value {
+pub(crate) fn with_queue_proxy(mut workload: Value) -> Value {
     let containers = &mut workload["spec"]["template"]["spec"]["containers"];
     containers.as_array_mut().unwrap().push(json!({
         "name": "queue-proxy", "image": "queue-proxy", "ports": [{ "containerPort": 8012 }],
@@ -230,7 +234,7 @@ pub fn with_queue_proxy(mut workload: Value) -> Value {
 }
 
 /// The activators' own Service leads to these.
-pub fn put_activators(server: &ApiServer, ips: &[&str]) {
+pub(crate) fn put_activators(server: &ApiServer, ips: &[&str]) {
     let endpoints: Vec<Value> = ips
         .iter()
         .map(|ip| json!({ "addresses": [ip], "conditions": { "ready": true } }))
