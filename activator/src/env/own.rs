@@ -16,7 +16,7 @@ use crate::bind::{Options, Overflow};
 use crate::metrics::Names;
 
 /// Our own variables: name, default, meaning.
-pub const OWN: [(&str, &str, &str); 18] = [
+pub const OWN: [(&str, &str, &str); 19] = [
     (
         "PENSTOCK_COMPATIBLE",
         "false",
@@ -41,6 +41,11 @@ pub const OWN: [(&str, &str, &str); 18] = [
         "PENSTOCK_WAITING_BYTES",
         "a quarter of the memory limit; without one 256Mi",
         "memory that all waiting requests may hold, in bytes or with Ki, Mi, Gi",
+    ),
+    (
+        "PENSTOCK_CONNECTIONS",
+        "0",
+        "connections of callers at the same time, who is beyond that is told 503; 0: no limit",
     ),
     (
         "PENSTOCK_OVERFLOW_STATUS",
@@ -138,6 +143,9 @@ impl Own {
             ),
             first_window: vars.read("PENSTOCK_FIRST_WINDOW", window, COUNT, |text| {
                 count(text).map(NonZeroUsize::new)
+            }),
+            connections: vars.read("PENSTOCK_CONNECTIONS", None, COUNT, |text| {
+                count(text).map(|connections| (connections > 0).then_some(connections))
             }),
             overflow: vars.read(
                 "PENSTOCK_OVERFLOW_STATUS",

@@ -164,6 +164,7 @@ fn what_may_be_chosen_is_taken_over() {
     let settings = read(&[
         ("PENSTOCK_AUTOSCALER", "ws://10.0.0.9:8080/"),
         ("PENSTOCK_WAITING_BYTES", "64Mi"),
+        ("PENSTOCK_CONNECTIONS", "50000"),
         ("PENSTOCK_OVERFLOW_STATUS", "429"),
         ("PENSTOCK_FIRST_WINDOW", "0"),
         ("PENSTOCK_LIMIT_HEADER", "X-Limit-Ms"),
@@ -174,6 +175,7 @@ fn what_may_be_chosen_is_taken_over() {
     ]);
     assert_eq!(settings.autoscaler.as_deref(), Some("10.0.0.9:8080"));
     assert_eq!(settings.options.waiting_bytes, 64 << 20);
+    assert_eq!(settings.options.connections, Some(50_000));
     assert_eq!(settings.options.overflow, Overflow::TooMany);
     assert_eq!(settings.options.first_window, None);
     let header = settings.options.limit_header.unwrap();
