@@ -114,6 +114,9 @@ pub(super) fn update(
         return Err(Refusal::invalid(key.kind, &key.name, &[cause]));
     }
     let new = over(key, part, &old, new)?;
+    if new == *old {
+        return Ok(old); // nothing is written, so no version is spent
+    }
     let manager = writer.of(Operation::Update, part);
     managers.wrote(&manager, &old, &new, key.kind.custom);
     keep(store, key, &old, new, managers, writer)
@@ -252,7 +255,7 @@ fn keep(
     check_update(key.kind, old, &new)?;
     tell_managers(key.kind, &mut new, &managers);
     if new == **old {
-        return Ok(Arc::clone(old)); // nothing is written, so no version is spent
+        return Ok(Arc::clone(old)); // as above
     }
     raise_generation(key.kind, old, &mut new);
     if writer.dry_run {
@@ -409,6 +412,9 @@ pub(super) fn put(store: &mut Store, key: Key, mut object: Value, writer: &Write
                     metadata(&mut object).insert(field.to_owned(), value.clone());
                 }
             }
+            if object == *before.object {
+                return before.object; // as with an update that changes nothing
+            }
             raise_generation(key.kind, &before.object, &mut object);
             managers = before.managers;
             was = before.object;
@@ -426,9 +432,6 @@ pub(super) fn put(store: &mut Store, key: Key, mut object: Value, writer: &Write
     let manager = writer.of(Operation::Update, Part::Main);
     managers.wrote(&manager, &was, &object, key.kind.custom);
     tell_managers(key.kind, &mut object, &managers);
-    if object == *was {
-        return was; // as with an update that changes nothing
-    }
     store.set(key, object, managers)
 }
 

@@ -163,7 +163,8 @@ fn write_slices(store: &mut Store, key: &Key, service: &Value, by_ports: &ByPort
         };
         write::put(store, place, slice, &writer("kube-controller-manager"));
     }
-    for old in there.iter().filter(|old| !slices.contains_key(&old.name)) {
+    let stale = |old: &&Key| old.kind == kind && !slices.contains_key(&old.name);
+    for old in there.iter().filter(stale) {
         // Found above, and nobody else has the store.
         let _ = deletes::delete(store, old, &Deletion::default());
     }

@@ -266,3 +266,27 @@ async fn controllers_that_are_held_do_nothing_until_they_are_released() {
     controllers.release();
     until_ready(&server, "held", 1).await;
 }
+
+#[tokio::test]
+async fn controllers_that_have_nothing_to_do_write_nothing() {
+    let server = ApiServer::start().await;
+    let _controllers = Controllers::start(&server);
+    server.put(service("a"));
+    server.put(deployment("a", 2));
+    until_ready(&server, "a", 2).await;
+    let run = async |name: &str| {
+        server.put(json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": { "name": name },
+            "spec": { "containers": [{ "name": "c", "image": "i" }] },
+        }));
+        let running = |pod: &Value| pod["status"]["phase"] == "Running";
+        server.wait_until("Pod", "default", name, running).await;
+        server.version()
+    };
+    // By the first one's end, all is told about the Deployment.
+    let before = run("first").await;
+    let after = run("second").await;
+    assert_eq!(after - before, 3, "it is made, scheduled, and runs");
+}
