@@ -20,24 +20,22 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
-use http::header::CONTENT_TYPE;
 use kube::Client;
 use penstock_cluster::{BoxFuture, Cluster, ScaleError, Snapshot, Wish};
 use penstock_types::RevisionId;
-use serde::de::IgnoredAny;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::Options;
 use crate::Key;
 use crate::picture::{BACKLOG, Complete, Tasks, keep};
-use crate::reflect::{Complaints, Reach, Reflector, Selection};
+use crate::reflect::{Complaints, Reach, Reflector, Selection, chain};
+use crate::scale::{self, Target, Unscaled};
 use objects::{Deployment, Metric, PodAutoscaler, PodObject, ServerlessService, TargetRef};
 use store::{Canvas, Member, REVISION, Seen, Store, Workload};
 
-/// Longest time that one request may take.
-const LIMIT: Duration = Duration::from_secs(5);
+/// Longest time that all that is wished of one revision may take to be written.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// The cluster of a Knative install, to be scaled.
 pub struct Scaling {
@@ -149,11 +147,14 @@ impl Cluster for Scaling {
         Box::pin(async move {
             let unknown = || ScaleError::UnknownRevision(revision.clone());
             let autoscaler = autoscaler.ok_or_else(unknown)?;
-            let target = &autoscaler.spec.scale_target_ref;
-            match timeout(LIMIT, patch_scale(&self.client, &key, target, pods)).await {
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err(error)) => Err(refused(revision, &error)),
-                Err(late) => Err(refused(revision, &late)),
+            let target = target(&key, &autoscaler.spec.scale_target_ref);
+            match scale::patch(&self.client, &target, pods).await {
+                Ok(_) => Ok(()),
+                Err(Unscaled::Absent) => Err(unknown()),
+                Err(error) => Err(ScaleError::Refused {
+                    revision: revision.clone(),
+                    reason: error.to_string(),
+                }),
             }
         })
     }
@@ -165,7 +166,7 @@ impl Cluster for Scaling {
     ) -> BoxFuture<'a, Result<(), ScaleError>> {
         Box::pin(async move {
             let settling = settle::settle(&self.client, &self.store, revision, &wish);
-            match timeout(LIMIT * 4, settling).await {
+            match timeout(LIMIT, settling).await {
                 Ok(settled) => settled,
                 Err(late) => Err(refused(revision, &late)),
             }
@@ -173,48 +174,20 @@ impl Cluster for Scaling {
     }
 }
 
-/// Writes the number of pods (spec/autoscaler.md §7, "Scale", step 4).
-async fn patch_scale(
-    client: &Client,
-    key: &Key,
-    target: &TargetRef,
-    pods: u32,
-) -> kube::Result<IgnoredAny> {
-    let Key { namespace, .. } = key;
-    let TargetRef {
-        api_version,
-        kind,
-        name,
-    } = target;
-    let root = if api_version.contains('/') {
-        "apis"
-    } else {
-        "api"
-    };
-    let plural = format!("{}s", kind.to_ascii_lowercase());
-    let patch = format!(r#"[{{"op":"add","path":"/spec/replicas","value":{pods}}}]"#);
-    let request = Request::patch(format!(
-        "/{root}/{api_version}/namespaces/{namespace}/{plural}/{name}/scale"
-    ))
-    .header(CONTENT_TYPE, "application/json-patch+json")
-    .body(patch.into_bytes())
-    .map_err(kube::Error::HttpError)?;
-    client.request(request).await
+/// The object that has the number of pods.
+fn target(key: &Key, target: &TargetRef) -> Target {
+    Target {
+        api_version: target.api_version.clone(),
+        plural: format!("{}s", target.kind.to_ascii_lowercase()),
+        key: Key::new(Arc::clone(&key.namespace), target.name.as_str()),
+    }
 }
 
+/// Why it was not done, in the words of the server or of the way to it.
 fn refused(revision: &RevisionId, error: &dyn std::error::Error) -> ScaleError {
-    let mut reason = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !reason.contains(&more) {
-            reason = format!("{reason}: {more}");
-        }
-        source = error.source();
-    }
     ScaleError::Refused {
         revision: revision.clone(),
-        reason,
+        reason: chain(error),
     }
 }
 
