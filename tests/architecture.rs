@@ -24,12 +24,26 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cluster-kube", &["types", "cluster", "relay"]),
     (
         "activator",
-        &["types", "gate", "relay", "cluster", "runtime"],
+        &[
+            "types",
+            "gate",
+            "relay",
+            "cluster",
+            "cluster-kube",
+            "runtime",
+        ],
     ),
     ("queue-proxy", &["types", "gate", "relay", "runtime"]),
     (
         "autoscaler",
-        &["types", "scaling", "cluster", "relay", "runtime"],
+        &[
+            "types",
+            "scaling",
+            "cluster",
+            "cluster-kube",
+            "relay",
+            "runtime",
+        ],
     ),
     ("testkit", &["types", "cluster"]),
 ];
@@ -55,6 +69,11 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
         "it runs beside every pod, and has to stay small",
     ),
     (
+        "penstock",
+        &["kube", "kube-client", "k8s-openapi", "penstock-cluster-kube"],
+        "the first build is quick: Kubernetes is behind a feature that is off by default",
+    ),
+    (
         "types",
         &["tokio", "hyper", "serde"],
         "the words of the domain do no I/O",
@@ -78,6 +97,7 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
 
 plain_tests! {
     crates_depend_on_each_other_along_the_arrows_only;
+    kubernetes_is_behind_a_feature;
     the_testkit_is_in_no_product;
     the_small_crates_stay_free_of_what_they_do_not_need;
 }
@@ -100,6 +120,29 @@ fn crates_depend_on_each_other_along_the_arrows_only() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+fn kubernetes_is_behind_a_feature() {
+    let text = cargo(&["metadata", "--format-version", "1", "--no-deps"]);
+    let metadata: Value = serde_json::from_str(&text).unwrap();
+    let mut users = 0;
+    let mut wrong = Vec::new();
+    for package in metadata["packages"].as_array().unwrap() {
+        let dependencies = package["dependencies"].as_array().unwrap();
+        let kubernetes = dependencies.iter().find(|dependency| {
+            dependency["name"] == "penstock-cluster-kube" && dependency["kind"] != "dev"
+        });
+        let Some(kubernetes) = kubernetes else {
+            continue;
+        };
+        let member = short(&package["name"]);
+        users += 1;
+        if kubernetes["optional"] != true && !["e2e", "benches"].contains(&member.as_str()) {
+            wrong.push(member);
+        }
+    }
+    assert!(users > 0, "nobody uses it: was it renamed?");
+    assert!(wrong.is_empty(), "without a feature: {wrong:?}");
 }
 
 fn the_testkit_is_in_no_product() {

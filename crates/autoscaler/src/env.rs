@@ -12,6 +12,10 @@
 //! | `PENSTOCK_STATS_PORT` | 8080 | statistics of activators, probes |
 //! | `PENSTOCK_POLICY` | `knative` | `knative` or `demand` |
 //! | `PENSTOCK_METRICS_NAMES` | `current` | `current` or `classic` (`autoscaler_*`) |
+//! | `PENSTOCK_CLUSTER` | `knative` where the API group `serving.knative.dev` is served, else `deployments` | which revisions are scaled |
+//! | `PENSTOCK_ACTIVATORS` | `activator-service` | Service of the activators, in the same namespace; for `deployments` |
+//! | `KUBECONFIG` | none | how to reach the API server from outside of a pod |
+//! | `CONFIG_LOGGING_NAME` | `config-logging` | name of that ConfigMap |
 //! | `PENSTOCK_CONFIG_DIR` | none | a folder for each ConfigMap, a file for each of its keys |
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -45,6 +49,33 @@ pub struct Settings {
     pub names: Names,
     /// Where ConfigMaps are as files; without it the defaults hold.
     pub config_dir: Option<PathBuf>,
+    /// Which revisions are scaled; `None` leaves it to what the API server serves.
+    pub cluster: Option<ClusterKind>,
+    /// Service of the activators, in the system's namespace.
+    pub activators: String,
+    /// How to reach the API server; `None` is as a pod of its cluster.
+    pub kubeconfig: Option<PathBuf>,
+    /// Name of the ConfigMap `config-logging`.
+    pub config_logging: String,
+}
+
+/// What revisions are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterKind {
+    /// What the controller of a Knative install keeps.
+    Knative,
+    /// Deployments and StatefulSets with a label.
+    Deployments,
+}
+
+impl ClusterKind {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "knative" => Some(Self::Knative),
+            "deployments" => Some(Self::Deployments),
+            _ => None,
+        }
+    }
 }
 
 /// Ownership of buckets by ordinal (spec/autoscaler.md §4.5).
@@ -139,6 +170,23 @@ impl Settings {
             config_dir: vars.optional("PENSTOCK_CONFIG_DIR", "a folder", |it| {
                 some(it).map(PathBuf::from)
             }),
+            cluster: {
+                let wanted = "knative or deployments";
+                vars.optional("PENSTOCK_CLUSTER", wanted, ClusterKind::named)
+            },
+            activators: vars.read(
+                "PENSTOCK_ACTIVATORS",
+                "activator-service".to_owned(),
+                "the name of a Service",
+                some,
+            ),
+            kubeconfig: vars.optional("KUBECONFIG", "a file", |it| some(it).map(PathBuf::from)),
+            config_logging: vars.read(
+                "CONFIG_LOGGING_NAME",
+                "config-logging".to_owned(),
+                "the name of a ConfigMap",
+                some,
+            ),
         };
         vars.finish(settings)
     }
@@ -321,6 +369,7 @@ mod tests {
             ("POD_IP", "here"),
             ("PENSTOCK_POLICY", "both"),
             ("PENSTOCK_STATS_PORT", "70000"),
+            ("PENSTOCK_CLUSTER", "mesos"),
         ]);
         let bad = bad.unwrap_err().to_string();
         for name in [
@@ -329,6 +378,7 @@ mod tests {
             "SYSTEM_NAMESPACE",
             "PENSTOCK_POLICY",
             "PENSTOCK_STATS_PORT",
+            "PENSTOCK_CLUSTER",
         ] {
             assert!(bad.contains(name), "{name} in {bad}");
         }

@@ -31,7 +31,10 @@ mod confirm;
 pub mod env;
 mod explain;
 mod heard;
+#[cfg(feature = "kube")]
+pub mod kube;
 pub mod live;
+pub mod maps;
 mod metrics;
 mod policy;
 pub mod program;

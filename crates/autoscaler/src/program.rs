@@ -42,6 +42,7 @@ pub struct Program {
     stats: StatServer,
     admin: Admin,
     live: Option<Live>,
+    config: watch::Receiver<Arc<Config>>,
 }
 
 impl Program {
@@ -56,8 +57,17 @@ impl Program {
             stats: StatServer::bind(settings.stats)?,
             admin: Admin::bind(settings.admin).await?,
             live,
+            config: watch::channel(Arc::new(Config::default())).1,
             settings,
         })
+    }
+
+    /// Obeys these parameters where there is no folder of ConfigMaps; their sender may go, and the
+    /// last ones then stay.
+    #[must_use]
+    pub fn with_config(mut self, config: watch::Receiver<Arc<Config>>) -> Self {
+        self.config = config;
+        self
     }
 
     /// Where statistics are taken, and where the pages are.
@@ -82,10 +92,10 @@ impl Program {
             stats,
             admin,
             live,
+            config,
         } = self;
         let (registry, gather) = (Registry::new(), Gather::default());
-        let (_last, defaults) = watch::channel(Arc::new(Config::default()));
-        let config = live.as_ref().map_or(defaults, Live::values);
+        let config = live.as_ref().map_or(config, Live::values);
         let snapshots = cluster.snapshot();
         let autoscaler = Autoscaler::for_many(
             cluster,

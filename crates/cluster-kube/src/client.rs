@@ -13,10 +13,13 @@ use http::header::USER_AGENT;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+pub use kube::Client;
+use kube::Config;
 use kube::client::ConfigExt;
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
-use kube::{Client, Config};
 use tower::{BoxError, ServiceBuilder};
+
+use crate::reflect::chain;
 
 /// Time in which a connection to the API server has to come about.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -78,6 +81,26 @@ pub async fn connect(component: &str, access: &Access) -> Result<Client, Connect
         HeaderValue::try_from(agent).map_err(|_| ConnectError::Component(component.to_owned()))?;
     config.headers.push((USER_AGENT, agent));
     client(&config).map_err(|error| ConnectError::Config(Box::new(error)))
+}
+
+/// The API server gives no answer that can be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unanswered(String);
+
+/// Whether the API server serves `group`, such as `serving.knative.dev`.
+///
+/// # Errors
+///
+/// If it does not say.
+pub async fn serves(client: &Client, group: &str) -> Result<bool, Unanswered> {
+    let groups = client.list_api_groups();
+    let groups = match tokio::time::timeout(CONNECT * 2, groups).await {
+        Ok(Ok(groups)) => groups,
+        Ok(Err(error)) => return Err(Unanswered(chain(&error))),
+        Err(late) => return Err(Unanswered(late.to_string())),
+    };
+    Ok(groups.groups.iter().any(|it| it.name == group))
 }
 
 async fn from_file(path: &PathBuf) -> Result<Config, KubeconfigError> {
