@@ -240,18 +240,21 @@ impl Push {
     /// What OpenTelemetry's variables change in it.
     fn read<G: Fn(&str) -> Option<String>>(&mut self, vars: &Vars<G>) {
         const INTERVAL: &str = "OTEL_METRIC_EXPORT_INTERVAL";
+        const SUMS: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
         let Self::Otlp { wanted, interval } = self else {
             return;
         };
         wanted.read(Signal::Metrics, vars);
-        let Some(text) = vars.text(INTERVAL).filter(|text| !text.is_empty()) else {
-            return;
-        };
-        match parsed(&text).filter(|millis| *millis > 0) {
-            Some(millis) => *interval = Duration::from_millis(millis),
-            None => wanted
-                .missing
-                .push(format!("{INTERVAL}={text:?} (it is ignored)")),
+        let given = |name| vars.text(name).filter(|text| !text.is_empty());
+        if let Some(text) = given(INTERVAL) {
+            match parsed(&text).filter(|millis| *millis > 0) {
+                Some(millis) => *interval = Duration::from_millis(millis),
+                None => wanted.ignores(INTERVAL, &text),
+            }
+        }
+        // Sums since the start are all that there is, and the default.
+        if let Some(text) = given(SUMS).filter(|text| !text.eq_ignore_ascii_case("cumulative")) {
+            wanted.ignores(SUMS, &text);
         }
     }
 

@@ -339,6 +339,15 @@ fn metrics_are_pushed_where_and_as_often_as_is_said_and_variables_win() {
         assert_eq!(wanted.missing.len(), ignored, "{:?}", wanted.missing);
         assert_eq!(interval, Duration::from_millis(want));
     }
+    let config = r#"{"requestMetrics":{"protocol":"grpc"}}"#;
+    for (preference, ignored) in [("Cumulative", 0), ("delta", 1)] {
+        let name = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+        let vars = [("OBSERVABILITY_CONFIG", config), (name, preference)];
+        let Some(Push::Otlp { wanted, .. }) = set(&vars).observability.push else {
+            panic!("{preference}");
+        };
+        assert_eq!(wanted.missing.len(), ignored, "{:?}", wanted.missing);
+    }
     for part in ["requestMetrics", "tracing"] {
         let config = format!(r#"{{"{part}":{{"protocol":"grpc","endpoint":"10.1.2.3:4317"}}}}"#);
         assert_eq!(

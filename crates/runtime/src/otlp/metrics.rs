@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::address::{Collector, Signal};
 use super::channel::{BadCollector, Channel};
+use super::message::{AT_THE_END, SCHEMA, nanos};
 use super::names;
 use crate::metrics::Gather;
 
@@ -57,7 +58,7 @@ impl Push {
             gather,
             channel: Channel::open(collector, Signal::Metrics)?,
             interval,
-            resource: super::resource(resource),
+            resource: super::message::resource(resource),
             since: SystemTime::now(),
         })
     }
@@ -66,7 +67,7 @@ impl Push {
     pub async fn run(self, stop: CancellationToken) {
         let too_late = async {
             stop.cancelled().await;
-            sleep(super::AT_THE_END).await;
+            sleep(AT_THE_END).await;
         };
         tokio::select! {
             () = self.deliver(&stop) => {}
@@ -87,8 +88,8 @@ impl Push {
 
     async fn push(&self, stop: &CancellationToken) {
         let times = Times {
-            since: super::nanos(self.since),
-            now: super::nanos(SystemTime::now()),
+            since: nanos(self.since),
+            now: nanos(SystemTime::now()),
         };
         let metrics = all_of(self.gather.families(), times);
         let count = metrics.iter().map(|scope| scope.metrics.len()).sum();
@@ -96,7 +97,7 @@ impl Push {
             resource_metrics: vec![ResourceMetrics {
                 resource: Some(self.resource.clone()),
                 scope_metrics: metrics,
-                schema_url: super::SCHEMA.to_owned(),
+                schema_url: SCHEMA.to_owned(),
             }],
         };
         let told = (count, "metrics");

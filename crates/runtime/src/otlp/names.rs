@@ -6,7 +6,7 @@
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use prometheus::proto::LabelPair;
 
-use super::{attribute, words};
+use super::message::{attribute, words};
 
 /// A family's name with Prometheus, its name here, its unit.
 const FAMILIES: [(&str, &str, &str); 7] = [

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::address::{Collector, Signal};
 use super::channel::{BadCollector, Channel};
+use super::message::{AT_THE_END, SCHEMA, attribute, nanos};
 use crate::seldom::Seldom;
 use crate::trace::{Context, Kind, Span, Value};
 
@@ -63,7 +64,7 @@ impl Batches {
         };
         let batches = Self {
             channel: Channel::open(collector, Signal::Traces)?,
-            resource: super::resource(resource),
+            resource: super::message::resource(resource),
             spans,
         };
         Ok((queue, batches))
@@ -87,7 +88,7 @@ impl Batches {
     pub async fn run(mut self, stop: CancellationToken) {
         let too_late = async {
             stop.cancelled().await;
-            sleep(super::AT_THE_END).await;
+            sleep(AT_THE_END).await;
         };
         tokio::select! {
             () = self.deliver(&stop) => {}
@@ -144,7 +145,7 @@ impl Batches {
         let all = ResourceSpans {
             resource: Some(self.resource.clone()),
             scope_spans: scopes.into_iter().map(scope).collect(),
-            schema_url: super::SCHEMA.to_owned(),
+            schema_url: SCHEMA.to_owned(),
         };
         let message = ExportTraceServiceRequest {
             resource_spans: vec![all],
@@ -160,12 +161,12 @@ fn message(span: Span) -> proto::Span {
         Kind::Client => SpanKind::Client,
     };
     let flag = |set: bool, bit| if set { bit } else { 0 };
-    let attribute = |(name, value)| {
+    let told = |(name, value)| {
         let value = match value {
             Value::Text(text) => any_value::Value::StringValue(text.into()),
             Value::Number(number) => any_value::Value::IntValue(number),
         };
-        super::attribute(name, value)
+        attribute(name, value)
     };
     proto::Span {
         trace_id: span.context.trace().to_be_bytes().into(),
@@ -176,9 +177,9 @@ fn message(span: Span) -> proto::Span {
             | flag(span.from_afar, FROM_AFAR),
         name: span.name.into(),
         kind: kind.into(),
-        start_time_unix_nano: super::nanos(span.begun),
-        end_time_unix_nano: super::nanos(span.ended),
-        attributes: span.attributes.into_iter().map(attribute).collect(),
+        start_time_unix_nano: nanos(span.begun),
+        end_time_unix_nano: nanos(span.ended),
+        attributes: span.attributes.into_iter().map(told).collect(),
         status: span.failed.then(|| Status {
             code: StatusCode::Error.into(),
             ..Status::default()
@@ -275,6 +276,6 @@ mod tests {
         let stop = CancellationToken::new();
         stop.cancel();
         collector.run(stop).await;
-        assert_eq!(start.elapsed(), super::super::AT_THE_END);
+        assert_eq!(start.elapsed(), AT_THE_END);
     }
 }

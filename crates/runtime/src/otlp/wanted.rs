@@ -39,6 +39,11 @@ impl Wanted {
         })
     }
 
+    /// Notes that what the variable `name` says is not followed.
+    pub fn ignores(&mut self, name: &str, text: &str) {
+        self.missing.push(ignored(name, text));
+    }
+
     /// What OpenTelemetry's variables change in it.
     pub fn read<G: Fn(&str) -> Option<String>>(&mut self, signal: Signal, vars: &Vars<G>) {
         let mut given = Given {
@@ -70,6 +75,10 @@ impl Wanted {
         let plain = |text: &str| (text == "none").then_some(());
         given.either("COMPRESSION", plain);
     }
+}
+
+fn ignored(name: &str, text: &str) -> String {
+    format!("{name}={text:?} (it is ignored)")
 }
 
 /// The variables of one signal, and of all signals where it has none of its own.

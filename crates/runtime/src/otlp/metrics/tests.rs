@@ -6,6 +6,7 @@ use super::*;
 use crate::metrics::{
     Exchange, HTTP_SCOPE, HttpLabels, HttpSeries, Outcome, Peer, SIZE_BUCKETS, Scheme, Side,
 };
+use crate::otlp::message::{attribute, words};
 
 const TIMES: Times = Times { since: 5, now: 7 };
 
@@ -129,9 +130,5 @@ fn counters_grow_and_gauges_do_not_and_names_that_nobody_knows_stay() {
     let point = &sum.data_points[0];
     assert_eq!(point.value, Some(Value::AsDouble(3.0)));
     assert_eq!(point.attributes.len(), 1);
-    assert_eq!(point.attributes[0], attribute_of("server.port", "none"));
-}
-
-fn attribute_of(name: &str, text: &str) -> opentelemetry_proto::tonic::common::v1::KeyValue {
-    crate::otlp::attribute(name, crate::otlp::words(text))
+    assert_eq!(point.attributes[0], attribute("server.port", words("none")));
 }
