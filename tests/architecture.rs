@@ -70,7 +70,12 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
     ),
     (
         "penstock",
-        &["kube", "kube-client", "k8s-openapi", "penstock-cluster-kube"],
+        &[
+            "kube",
+            "kube-client",
+            "k8s-openapi",
+            "penstock-cluster-kube",
+        ],
         "the first build is quick: Kubernetes is behind a feature that is off by default",
     ),
     (

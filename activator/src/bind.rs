@@ -54,6 +54,9 @@ pub struct Options {
     pub limit_header: Option<HeaderName>,
     /// Whether answers to requests that had to wait say where their time went (`Server-Timing`).
     pub server_timing: bool,
+    /// How long a browser waits before it is shown a page, where its revision does not say
+    /// (`penstock.dev/waiting-page`); `None`: for the answer.
+    pub waiting_page: Option<Duration>,
     /// Whether a 404 names the hosts there are. For callers on this machine only.
     pub list_hosts: bool,
     /// The end of service hosts, `NAME.NAMESPACE.svc.` before it.
@@ -97,6 +100,7 @@ impl Default for Options {
             overflow: Overflow::default(),
             limit_header: None,
             server_timing: false,
+            waiting_page: None,
             list_hosts: false,
             cluster_domain: "cluster.local".to_owned(),
             seed: 0x9e37_79b9_7f4a_7c15,
@@ -128,6 +132,29 @@ pub struct Activator {
     connected: Option<watch::Receiver<bool>>,
     lines: Option<RequestLines>,
     tracer: Option<Arc<Tracer>>,
+    pods: Option<ToPods>,
+}
+
+/// TLS with pods (spec/activator.md §7).
+#[derive(Clone, Debug)]
+pub struct ToPods {
+    /// Whom to trust.
+    pub client: Arc<tls::Client>,
+    /// The port where pods speak it.
+    pub pod_port: u16,
+    /// The port where an address does that stands for all pods of a revision.
+    pub service_port: u16,
+}
+
+impl ToPods {
+    /// At the usual ports.
+    pub fn new(client: Arc<tls::Client>) -> Self {
+        Self {
+            client,
+            pod_port: 8112,
+            service_port: 443,
+        }
+    }
 }
 
 impl Activator {
@@ -154,6 +181,7 @@ impl Activator {
             connected: None,
             lines: None,
             tracer: None,
+            pods: None,
         })
     }
 
@@ -170,6 +198,15 @@ impl Activator {
         Self {
             lines: Some(lines),
             tracer,
+            ..self
+        }
+    }
+
+    /// Speaks TLS with pods.
+    #[must_use]
+    pub fn secured(self, pods: ToPods) -> Self {
+        Self {
+            pods: Some(pods),
             ..self
         }
     }
@@ -218,7 +255,8 @@ impl Activator {
                 options.seed,
                 metrics.clone(),
                 scout.clone(),
-            ),
+            )
+            .at_pod_port(self.pods.as_ref().map(|pods| pods.pod_port)),
             rules: Rules {
                 cluster_domain: options.cluster_domain,
                 list_hosts: options.list_hosts,
@@ -227,12 +265,14 @@ impl Activator {
             metrics,
             lines: self.lines,
             tracer: self.tracer,
+            pods: self.pods.clone(),
             failures: Seldom::default(),
             scout,
             budget: Budget::new(options.waiting_bytes),
             overflow: options.overflow,
             limit_header: options.limit_header,
             server_timing: options.server_timing,
+            waiting_page: options.waiting_page,
             repeat_within: options.repeat_within,
             health: Health::new(self.connected, options.liveness_path),
             aside: beside.clone(),
@@ -242,7 +282,11 @@ impl Activator {
             total: options.keep.total.div_ceil(workers.count()),
             each: options.keep.each.div_ceil(workers.count()),
         };
-        let relays = Relay::for_workers(workers, keep);
+        let mut relays = Relay::for_workers(workers, keep);
+        if let Some(pods) = &self.pods {
+            let secured = |relay: Relay| relay.secured(Arc::clone(&pods.client), keep);
+            relays = relays.into_iter().map(secured).collect();
+        }
         // Before the first request, so that it finds what there is.
         let snapshots = cluster.snapshot();
         shared.table.see(Arc::clone(&snapshots.borrow()), &relays);

@@ -16,13 +16,21 @@ use penstock_types::annotation::{Annotations, OWN};
 /// From the request to the page, unless the annotation says how long.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a browser waits before it is shown a page: `true` (1 s), `false` (it is shown none) or a
+/// duration. The outer `None`: it is none of these.
+pub fn waiting_page(text: &str) -> Option<Option<Duration>> {
+    let switch = go::bool(text).map(|on| on.then_some(PATIENCE));
+    switch.or_else(|| go::duration(text).map(Some))
+}
+
 /// What was chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Choices {
     /// How long a stream may stand still and count as demand; `None`: for ever.
     pub(crate) idle_streams: Option<Duration>,
-    /// How long a browser waits before it is shown a page; `None`: for the answer.
-    pub(crate) waiting_page: Option<Duration>,
+    /// How long a browser waits before it is shown a page, or that it is shown none; `None`: as
+    /// the activator has it.
+    pub(crate) waiting_page: Option<Option<Duration>>,
     /// Whether callers may ask how their wait goes on.
     pub(crate) progress: bool,
 }
@@ -33,22 +41,20 @@ impl Choices {
         let mut read = |name, wanted, parse: fn(&str) -> Option<Option<Duration>>| {
             let key = format!("{OWN}{name}");
             let text = annotations.get(&key)?;
-            parse(text).unwrap_or_else(|| {
+            let parsed = parse(text);
+            if parsed.is_none() {
                 rejected(&key, &format!("{text:?} is not {wanted}"));
-                None
-            })
+            }
+            parsed
         };
-        let switch = |text: &str| Some(go::bool(text)?.then_some(PATIENCE));
+        let switch = |text: &str| go::bool(text).map(|on| on.then_some(PATIENCE));
+        let above = |text: &str| go::duration(text).filter(|it| !it.is_zero()).map(Some);
         Self {
-            idle_streams: read("idle-streams", "a duration above 0, such as 30s", |text| {
-                let time = go::duration(text)?;
-                (!time.is_zero()).then_some(Some(time))
-            }),
-            waiting_page: read("waiting-page", "true, false or a duration", |text| {
-                let switch = go::bool(text).map(|on| on.then_some(PATIENCE));
-                switch.or_else(|| go::duration(text).map(Some))
-            }),
-            progress: read("progress", "true or false", switch).is_some(),
+            idle_streams: read("idle-streams", "a duration above 0, such as 30s", above).flatten(),
+            waiting_page: read("waiting-page", "true, false or a duration", waiting_page),
+            progress: read("progress", "true or false", switch)
+                .flatten()
+                .is_some(),
         }
     }
 }
@@ -79,15 +85,14 @@ mod tests {
         ];
         let want = Choices {
             idle_streams: seconds(30),
-            waiting_page: seconds(1),
+            waiting_page: Some(seconds(1)),
             progress: true,
         };
         assert_eq!(read(&all), (want, vec![]));
-        assert_eq!(read(&[("waiting-page", "2s")]).0.waiting_page, seconds(2));
-        assert_eq!(
-            read(&[("waiting-page", "false"), ("progress", "F")]),
-            (none, vec![])
-        );
+        let page = |text| read(&[("waiting-page", text)]).0.waiting_page;
+        assert_eq!(page("2s"), Some(seconds(2)));
+        assert_eq!(page("false"), Some(None));
+        assert_eq!(read(&[("progress", "F")]), (none, vec![]));
         let (choices, told) = read(&[
             ("idle-streams", "0s"),
             ("waiting-page", "x"),

@@ -33,7 +33,7 @@ use penstock_runtime::drain::Times;
 use penstock_runtime::vars::{BadVars, Vars, go, parsed};
 
 pub use flags::{BadFlags, Flags};
-pub use own::OWN;
+pub use own::{OWN, quantity};
 
 use crate::bind::Options;
 use crate::discovery::Discovery;

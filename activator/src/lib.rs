@@ -59,8 +59,10 @@ mod table;
 mod trace;
 mod waiting;
 
-pub use bind::{Activator, Handle, Options, Overflow, RevisionLoad, Running};
+pub use bind::{Activator, Handle, Options, Overflow, RevisionLoad, Running, ToPods};
+pub use choices::waiting_page;
 pub use discovery::{Discovery, Mesh};
+pub use env::quantity;
 pub use metrics::{Metrics, Names};
 pub use request_log::RequestLines;
 pub use subset::Position;

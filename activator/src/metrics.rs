@@ -357,7 +357,9 @@ impl Measured {
 
     fn count_attempt(&self, attempt: Attempt, further: &[(&'static str, &str)]) {
         let peer = Peer::Addr(attempt.to);
-        let labels = self.labels(attempt.outcome, peer, Scheme::Http, further);
+        let secured = self.shared.pods.is_some();
+        let scheme = if secured { Scheme::Https } else { Scheme::Http };
+        let labels = self.labels(attempt.outcome, peer, scheme, further);
         let metrics = &self.shared.metrics;
         metrics.observe_client(labels, self.seen(attempt.since));
     }

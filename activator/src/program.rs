@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_relay::listen::{ListenError, NoListener, at};
-use penstock_relay::tls::{self, CertificateError, ServerError, TlsError};
+use penstock_relay::tls::{self, CertificateError, ClientError, ServerError, TlsError};
 use penstock_relay::workers::Workers;
 use penstock_runtime::admin::{Admin, Page, Routes};
 use penstock_runtime::drain::{Drained, Times};
@@ -41,7 +41,7 @@ use tokio_util::task::TaskTracker;
 pub use penstock_runtime::drain::Ended;
 pub use world::{Material, Secured, World};
 
-use crate::bind::{Activator, Running};
+use crate::bind::{Activator, Running, ToPods};
 use crate::env::{Identity, Settings};
 use crate::metrics::{Metrics, Names};
 use crate::report::{Link, LinkMetrics};
@@ -73,6 +73,9 @@ pub enum StartError {
     /// The choices of TLS cannot be made.
     #[error("cannot start with TLS: {0}")]
     Tls(#[from] ServerError),
+    /// TLS with pods cannot be had.
+    #[error("cannot start with TLS to pods: {0}")]
+    PodTls(#[from] ClientError),
     /// The certificate of the metrics is bad.
     #[error("cannot start with TLS for metrics: {0}")]
     MetricsTls(#[from] TlsError),
@@ -176,7 +179,9 @@ impl Program {
             .also(bound.h2c, None)
             .telling(lines, spans.tracer.clone());
         if let Some((listener, secured)) = bound.https.zip(secured) {
-            activator = activator.also(listener, Some(secured.server));
+            activator = activator
+                .also(listener, Some(secured.server))
+                .secured(ToPods::new(secured.client));
         }
         let seed = settings.options.seed;
         let link = settings

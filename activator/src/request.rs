@@ -28,6 +28,7 @@ use penstock_relay::headers;
 use penstock_relay::incoming::Incoming;
 use penstock_relay::request_body::Replay;
 use penstock_relay::serve::{Answer, Caller};
+use penstock_relay::tls::name_in;
 use penstock_runtime::metrics::Outcome;
 use penstock_runtime::seldom::Seldom;
 use penstock_runtime::trace::Tracer;
@@ -37,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::aside::{self, Fault};
-use crate::bind::Overflow;
+use crate::bind::{Overflow, ToPods};
 use crate::budget::{self, Budget, Charge};
 use crate::demand::{Open, Reporter, Tracker};
 use crate::discovery::Scout;
@@ -74,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) lines: Option<RequestLines>,
     /// What requests are traced by, if they are.
     pub(crate) tracer: Option<Arc<Tracer>>,
+    /// TLS with pods, if they speak it.
+    pub(crate) pods: Option<ToPods>,
     /// What those hold who wait.
     pub(crate) budget: Arc<Budget>,
     pub(crate) overflow: Overflow,
@@ -81,6 +84,8 @@ pub(crate) struct Shared {
     pub(crate) limit_header: Option<HeaderName>,
     /// Whether who waited is told where the time went.
     pub(crate) server_timing: bool,
+    /// How long a browser waits before it is shown a page, unless its revision says.
+    pub(crate) waiting_page: Option<Duration>,
     /// How shortly after it was sent a request has to be cut off to be sent once more.
     pub(crate) repeat_within: Duration,
     /// Failed requests, as they are told.
@@ -247,7 +252,7 @@ impl App {
         };
         let told = match turn {
             Turn::Now(_) => None,
-            Turn::Later(_) => Told::of(&head, &revision.choices),
+            Turn::Later(_) => Told::of(&head, &revision.choices, shared.waiting_page),
         };
         if let (Turn::Later(bytes), Some(told @ (Told::Page(_) | Told::Events))) = (&turn, told) {
             let wait = self.wait_a_moment(told, &revision, *bytes, limits, demand);
@@ -400,16 +405,13 @@ impl App {
             if sent >= limits.answer_due() {
                 return Err(TooLate.into()); // nobody waits for it any more
             }
-            measured.sent(place.addr());
-            let result = self
-                .relay
-                .forward(
-                    place.addr(),
-                    host.unwrap_or(place.host()),
-                    outgoing,
-                    body,
-                    caller,
-                )
+            let addr = place.dest(self.shared.pods.as_ref());
+            measured.sent(addr);
+            let secured = self.shared.pods.is_some();
+            let secured = secured.then(|| self.relay.named(&name_in(revision.id.namespace())));
+            let relay = secured.as_ref().unwrap_or(&self.relay);
+            let result = relay
+                .forward(addr, host.unwrap_or(place.host()), outgoing, body, caller)
                 .await;
             measured.attempt_ends_with(match &result {
                 Ok(answer) => Outcome::Status(answer.status()),

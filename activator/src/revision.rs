@@ -11,6 +11,7 @@ use penstock_gate::{Gate, Limits};
 use penstock_types::{RevisionId, Slots};
 
 use crate::aside::Doubt;
+use crate::bind::ToPods;
 use crate::budget::Share;
 use crate::choices::Choices;
 use crate::demand::Tracker;
@@ -31,6 +32,8 @@ struct PodEntry {
     name: Arc<str>,
     addr: SocketAddr,
     host: HeaderValue,
+    /// It stands for all pods.
+    is_service: bool,
     asked: Instant,
     started: Option<Instant>,
     ready: Option<Instant>,
@@ -48,11 +51,12 @@ impl PartialEq for Place {
 }
 
 impl Place {
-    fn new(pod: &Pod, host: HeaderValue) -> Self {
+    fn new(pod: &Pod, host: HeaderValue, is_service: bool) -> Self {
         Self(Arc::new(PodEntry {
             name: Arc::clone(&pod.name),
             addr: pod.addr,
             host,
+            is_service,
             asked: pod.asked,
             started: pod.started,
             ready: pod.ready,
@@ -72,7 +76,7 @@ impl Place {
             started: None,
             ready: None,
         };
-        Self::new(&pod, host)
+        Self::new(&pod, host, true)
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -81,6 +85,18 @@ impl Place {
 
     pub(crate) fn addr(&self) -> SocketAddr {
         self.0.addr
+    }
+
+    /// Where requests are sent: another port if pods speak TLS.
+    pub(crate) fn dest(&self, secured: Option<&ToPods>) -> SocketAddr {
+        let mut addr = self.addr();
+        if let Some(pods) = secured {
+            addr.set_port(match self.0.is_service {
+                true => pods.service_port,
+                false => pods.pod_port,
+            });
+        }
+        addr
     }
 
     /// Its address as a Host header.
@@ -190,7 +206,7 @@ impl Entry {
         let listed = listed.map(|pod| Listed {
             addr: pod.addr,
             ready: pod.phase == Phase::Ready,
-            pod: Place::new(pod, self.host_of(pod.addr)),
+            pod: Place::new(pod, self.host_of(pod.addr), false),
         });
         let listed: Vec<_> = listed.collect();
         let mut seen = self.lock_seen();

@@ -63,6 +63,8 @@ pub(crate) struct Table {
     seed: u64,
     metrics: Metrics,
     scout: Scout,
+    /// Where pods are connected to, if not at their own ports.
+    pod_port: Option<u16>,
     /// Who has left, since when, in that order, and is still exported.
     left: Mutex<VecDeque<(Instant, Left)>>,
 }
@@ -90,8 +92,14 @@ impl Table {
             seed,
             metrics,
             scout,
+            pod_port: None,
             left: Mutex::default(),
         }
+    }
+
+    /// Connections to pods are to this port of theirs.
+    pub(crate) fn at_pod_port(self, pod_port: Option<u16>) -> Self {
+        Self { pod_port, ..self }
     }
 
     /// Looks at the picture of now, briefly: a new one waits meanwhile. For requests, which
@@ -212,8 +220,10 @@ impl Table {
         }
         // After the gates are shut: who goes in from now on opens a connection, if it can. A pod
         // that drains waits for us to close.
-        let unused: HashSet<SocketAddr> =
-            pods.used_before.difference(&pods.used).copied().collect();
+        let unused = pods.used_before.difference(&pods.used);
+        let unused: HashSet<SocketAddr> = unused
+            .map(|addr| SocketAddr::new(addr.ip(), self.pod_port.unwrap_or(addr.port())))
+            .collect();
         if !unused.is_empty() {
             for relay in relays {
                 relay.let_go(&unused);

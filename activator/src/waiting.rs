@@ -47,14 +47,15 @@ pub(crate) enum Told {
 }
 
 impl Told {
-    /// How the one who sent `head` is told, if the revision wants that.
-    pub(crate) fn of(head: &Parts, choices: &Choices) -> Option<Self> {
+    /// How the one who sent `head` is told, if the revision wants that; `page` is how long a
+    /// browser waits for a page where the revision does not say.
+    pub(crate) fn of(head: &Parts, choices: &Choices, page: Option<Duration>) -> Option<Self> {
         let accepts = |kind: &str| {
             let mut lines = head.headers.get_all(ACCEPT).iter();
             lines.any(|line| line.to_str().is_ok_and(|line| line.contains(kind)))
         };
         let may_ask_again = head.method == Method::GET && !head.headers.contains_key("upgrade");
-        match choices.waiting_page {
+        match choices.waiting_page.unwrap_or(page) {
             Some(patience) if may_ask_again && accepts("text/html") => {
                 return Some(Self::Page(patience));
             }
@@ -255,13 +256,13 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Told::of(&request.body(()).unwrap().into_parts().0, &choices)
+        Told::of(&request.body(()).unwrap().into_parts().0, &choices, None)
     }
 
     #[test]
     fn only_who_can_ask_again_and_asks_for_it_is_told_in_place_of_an_answer() {
         let all = Choices {
-            waiting_page: Some(EVERY),
+            waiting_page: Some(Some(EVERY)),
             progress: true,
             ..Choices::default()
         };

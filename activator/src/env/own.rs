@@ -13,10 +13,11 @@ use penstock_runtime::vars::{Vars, go, parsed};
 
 use super::{COUNT, Surroundings, count, some};
 use crate::bind::{Options, Overflow};
+use crate::choices::waiting_page;
 use crate::metrics::Names;
 
 /// Our own variables: name, default, meaning.
-pub const OWN: [(&str, &str, &str); 19] = [
+pub const OWN: [(&str, &str, &str); 20] = [
     (
         "PENSTOCK_COMPATIBLE",
         "false",
@@ -66,6 +67,11 @@ pub const OWN: [(&str, &str, &str); 19] = [
         "PENSTOCK_SERVER_TIMING",
         "false",
         "whether answers to requests that waited say what for",
+    ),
+    (
+        "PENSTOCK_WAITING_PAGE",
+        "false",
+        "whether a browser that has waited so long (true: 1s) sees a page, where its revision does not say",
     ),
     (
         "PENSTOCK_LIVENESS_PATH",
@@ -167,6 +173,12 @@ impl Own {
                 },
             ),
             server_timing: vars.read("PENSTOCK_SERVER_TIMING", false, SWITCH, go::bool),
+            waiting_page: vars.read(
+                "PENSTOCK_WAITING_PAGE",
+                None,
+                "true, false or a duration",
+                waiting_page,
+            ),
             liveness_path: vars.read(
                 "PENSTOCK_LIVENESS_PATH",
                 liveness,
@@ -221,7 +233,7 @@ impl Own {
 }
 
 /// A number of bytes, as Kubernetes writes it.
-fn quantity(text: &str) -> Option<u64> {
+pub fn quantity(text: &str) -> Option<u64> {
     let units = [("Ki", 10), ("Mi", 20), ("Gi", 30)];
     let unit = units
         .iter()

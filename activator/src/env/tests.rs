@@ -92,6 +92,7 @@ fn every_mistake_is_told_at_once() {
         ("PENSTOCK_FIRST_WINDOW", "all"),
         ("PENSTOCK_LIMIT_HEADER", "a b"),
         ("PENSTOCK_SERVER_TIMING", "on"),
+        ("PENSTOCK_WAITING_PAGE", "soon"),
         ("PENSTOCK_LIVENESS_PATH", "livez"),
         ("PENSTOCK_LAME_DUCK_MS", "15s"),
         ("PENSTOCK_DRAIN_GRACE_MS", "x"),
@@ -169,6 +170,7 @@ fn what_may_be_chosen_is_taken_over() {
         ("PENSTOCK_FIRST_WINDOW", "0"),
         ("PENSTOCK_LIMIT_HEADER", "X-Limit-Ms"),
         ("PENSTOCK_SERVER_TIMING", "T"),
+        ("PENSTOCK_WAITING_PAGE", "2s"),
         ("PENSTOCK_LIVENESS_PATH", ""),
         ("PENSTOCK_METRICS_PORT", "0"),
         ("OTEL_TRACES_SAMPLER", "always_on"),
@@ -181,6 +183,7 @@ fn what_may_be_chosen_is_taken_over() {
     let header = settings.options.limit_header.unwrap();
     assert_eq!(header, "x-limit-ms");
     assert!(settings.options.server_timing);
+    assert_eq!(settings.options.waiting_page, Some(Duration::from_secs(2)));
     assert_eq!(settings.options.liveness_path, None);
     assert_eq!(settings.ports.metrics, 0);
     assert_eq!(settings.otel["OTEL_TRACES_SAMPLER"], "always_on");

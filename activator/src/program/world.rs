@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use penstock_cluster::Cluster;
-use penstock_relay::tls::{ClientAuth, Held, Server};
+use penstock_relay::tls::{Client, ClientAuth, Held, Server};
 use tokio::sync::watch;
 
 use super::StartError;
@@ -47,6 +47,8 @@ pub struct Secured {
     /// That of the listener.
     pub(super) server: Server,
     held: Arc<Held>,
+    /// That with pods.
+    pub(super) client: Arc<Client>,
 }
 
 impl Secured {
@@ -66,7 +68,12 @@ impl Secured {
         }
         let protocols = ["h2", "http/1.1"];
         let server = Server::new(held.clone(), choices, &ClientAuth::None, &protocols)?;
-        Ok(Self { server, held })
+        let client = Client::trusting(trusted(&material))?;
+        Ok(Self {
+            server,
+            held,
+            client,
+        })
     }
 
     /// Takes what is new; what is bad of it is told, and the old stays.
@@ -74,5 +81,16 @@ impl Secured {
         if let Err(error) = self.held.replace(&material.certificate, &material.key) {
             tracing::error!(%error, "the certificate was not replaced; the old one stays");
         }
+        if let Err(error) = self.client.replace(trusted(material)) {
+            tracing::error!(%error, "the same authorities vouch for pods as before");
+        }
     }
+}
+
+/// Who vouches for pods: all that are good of the secret's and the bundles'.
+fn trusted(material: &Material) -> impl Iterator<Item = (&str, &[u8])> {
+    let Material { ca, bundles, .. } = material;
+    let own = (!ca.is_empty()).then_some(("ca.crt of routing-serving-certs", &ca[..]));
+    let bundles = bundles.iter().map(|(name, text)| (&**name, &text[..]));
+    own.into_iter().chain(bundles)
 }

@@ -144,3 +144,28 @@ fn activators_divide_pods_by_their_addresses_as_text() {
     world.pods(&[3, 10, 20]);
     assert_eq!(world.served(), [10]);
 }
+
+#[test]
+fn case_21_over_tls_another_port_of_the_same_address_is_used() {
+    let pods = ToPods::new(penstock_relay::tls::Client::trusting([]).unwrap());
+    let host = || HeaderValue::from_static("pod");
+    let now = Instant::now();
+    for (addr, want) in [
+        ("10.0.0.1:8012", "10.0.0.1:8112"),
+        ("[2001:db8::1]:8012", "[2001:db8::1]:8112"),
+    ] {
+        let pod = Pod {
+            name: "pod".into(),
+            addr: addr.parse().unwrap(),
+            phase: Phase::Ready,
+            asked: now,
+            started: None,
+            ready: None,
+        };
+        let place = Place::new(&pod, host(), false);
+        assert_eq!(place.dest(Some(&pods)).to_string(), want);
+        assert_eq!(place.dest(None).to_string(), addr);
+    }
+    let service = Place::service("10.1.0.1:80".parse().unwrap(), host(), now);
+    assert_eq!(service.dest(Some(&pods)).to_string(), "10.1.0.1:443");
+}

@@ -30,4 +30,5 @@ mod stage;
 mod streams;
 mod telling;
 mod timeouts;
+mod tls;
 mod waiting;

@@ -33,7 +33,7 @@ const LOCAL: [(&str, &str); 10] = [
     ("PENSTOCK_METRICS_PORT", "0"),
 ];
 
-fn settings(set: &[(&str, &str)]) -> Settings {
+pub(crate) fn settings(set: &[(&str, &str)]) -> Settings {
     let get = |name: &str| {
         let found = set.iter().chain(&LOCAL).find(|(known, _)| *known == name);
         found.map(|(_, value)| (*value).to_owned())
@@ -89,7 +89,7 @@ impl Serving {
     }
 }
 
-const ALONE: [(&str, &str); 2] = [
+pub(crate) const ALONE: [(&str, &str); 2] = [
     ("PENSTOCK_AUTOSCALER", "none"),
     ("PENSTOCK_LAME_DUCK_MS", "0"),
 ];

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use penstock_activator::{Activator, Metrics, Options, RequestLines, RevisionLoad, Running};
+use penstock_activator::{
+    Activator, Metrics, Options, RequestLines, RevisionLoad, Running, ToPods,
+};
 use penstock_cluster::{Cluster, Revision, Routes};
 use penstock_relay::workers::Workers;
 use penstock_runtime::drain::Drained;
@@ -74,6 +76,12 @@ impl Bound {
 
     pub(crate) fn addr(&self) -> SocketAddr {
         self.activator.addr()
+    }
+
+    /// Speaks TLS with pods.
+    pub(crate) fn secured(self, pods: ToPods) -> Self {
+        let activator = self.activator.secured(pods);
+        Self { activator, ..self }
     }
 
     /// Tells of requests there.

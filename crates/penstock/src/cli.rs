@@ -3,8 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use http::HeaderName;
+use penstock_activator::{Overflow, quantity, waiting_page};
 use penstock_autoscaler::PolicyKind;
 use penstock_runtime::log;
 
@@ -70,6 +73,34 @@ pub(crate) struct UpArgs {
     /// How to scale: by what waits and runs now, or as Knative does, by averages over windows
     #[arg(long, value_enum, value_name = "POLICY", default_value = "demand")]
     pub(crate) policy: Policy,
+    /// Requests that may wait for one revision
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(crate) waiting: usize,
+    /// Memory that all waiting requests may hold, in bytes or with Ki, Mi, Gi
+    #[arg(long, value_name = "BYTES", default_value = "256Mi", value_parser = bytes)]
+    pub(crate) waiting_memory: u64,
+    /// The status where there is no room to wait
+    #[arg(long, value_enum, value_name = "STATUS", default_value = "503")]
+    pub(crate) overflow: OverflowStatus,
+    /// How many of a backlog go into a revision without a limit at first; 0 is all of them
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) first_window: usize,
+    /// A request header in which callers may limit their request, in milliseconds
+    #[arg(long, value_name = "NAME")]
+    pub(crate) limit_header: Option<HeaderName>,
+    /// Tells who had to wait what for (Server-Timing)
+    #[arg(long)]
+    pub(crate) server_timing: bool,
+    /// Shows browsers a page that reloads itself, once they have waited so long; services may say
+    /// otherwise by the annotation penstock.dev/waiting-page
+    #[arg(
+        long,
+        value_name = "TIME",
+        num_args = 0..=1,
+        default_missing_value = "1s",
+        value_parser = page
+    )]
+    pub(crate) waiting_page: Option<Duration>,
     /// Threads that carry requests [default: one for each processor]
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<NonZeroUsize>,
@@ -95,6 +126,25 @@ impl From<Policy> for PolicyKind {
         match policy {
             Policy::Demand => Self::Demand,
             Policy::Knative => Self::Knative,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OverflowStatus {
+    /// Service Unavailable
+    #[value(name = "503")]
+    Unavailable,
+    /// Too Many Requests
+    #[value(name = "429")]
+    TooMany,
+}
+
+impl From<OverflowStatus> for Overflow {
+    fn from(status: OverflowStatus) -> Self {
+        match status {
+            OverflowStatus::Unavailable => Self::Unavailable,
+            OverflowStatus::TooMany => Self::TooMany,
         }
     }
 }
@@ -158,6 +208,16 @@ fn explained(text: &str) -> Result<String, String> {
         Some((namespace, rest)) if name(namespace) && name(rest) => Ok(text.to_owned()),
         _ => Err("it must be NAME or NAMESPACE/NAME".to_owned()),
     }
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let wanted = || "it must be a count of bytes, such as 268435456 or 256Mi".to_owned();
+    quantity(text).ok_or_else(wanted)
+}
+
+fn page(text: &str) -> Result<Duration, String> {
+    let wanted = || "it must be a duration, such as 1s or 500ms".to_owned();
+    waiting_page(text).flatten().ok_or_else(wanted)
 }
 
 /// A DNS name, made lower case.

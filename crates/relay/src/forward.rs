@@ -4,10 +4,10 @@
 //! Over HTTP/2 an upstream says of requests that it has not processed them (RFC 9113 §8.7): those
 //! are sent again, whatever they are, as far as their bodies are still there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use tokio::sync::Notify;
@@ -25,6 +25,7 @@ pub use crate::outgoing::Outgoing;
 pub use crate::pool::Keep;
 use crate::pool::Pool;
 use crate::request_body::RequestBody;
+use crate::tls;
 use crate::workers::Workers;
 
 /// How often a request is sent, at most, that an HTTP/2 upstream says it has not processed. Some
@@ -35,6 +36,15 @@ const ATTEMPTS: u32 = 5;
 #[derive(Clone, Debug)]
 pub struct Relay {
     pool: Arc<Pool>,
+    secured: Option<Arc<Secured>>,
+}
+
+/// Pools of one worker for upstreams that speak TLS, by the name that they have to have.
+#[derive(Debug)]
+struct Secured {
+    client: Arc<tls::Client>,
+    keep: Keep,
+    by_name: Mutex<HashMap<Box<str>, Arc<Pool>>>,
 }
 
 /// Why there is no answer of the upstream to hand on.
@@ -107,11 +117,18 @@ impl ForwardError {
     }
 }
 
+impl Secured {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Pool>>> {
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Relay {
     /// A relay that keeps `keep` idle connections.
     pub fn new(keep: Keep) -> Self {
         Self {
             pool: Arc::new(Pool::new(keep, None)),
+            secured: None,
         }
     }
 
@@ -122,6 +139,7 @@ impl Relay {
         (0..workers.count())
             .map(|worker| Self {
                 pool: Arc::new(Pool::new(keep, near(worker))),
+                secured: None,
             })
             .collect()
     }
@@ -132,13 +150,55 @@ impl Relay {
         let pools = Pool::siblings(workers.count(), most);
         let relay = |pool| Self {
             pool: Arc::new(pool),
+            secured: None,
         };
         pools.into_iter().map(relay).collect()
+    }
+
+    /// The same with TLS to those that are asked by [`Self::named`].
+    #[must_use]
+    pub fn secured(self, client: Arc<tls::Client>, keep: Keep) -> Self {
+        let secured = Secured {
+            client,
+            keep,
+            by_name: Mutex::default(),
+        };
+        Self {
+            secured: Some(Arc::new(secured)),
+            ..self
+        }
+    }
+
+    /// The way to upstreams with that name in their certificates; the common one if none of them
+    /// speaks TLS. What was agreed on under one name is not used under another.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Self {
+        let Some(secured) = &self.secured else {
+            return self.clone();
+        };
+        let mut by_name = secured.lock();
+        let pool = match by_name.get(name) {
+            Some(pool) => Arc::clone(pool),
+            None => {
+                let client = Arc::clone(&secured.client);
+                let pool = Arc::new(Pool::secured(secured.keep, client, name));
+                by_name.insert(name.into(), Arc::clone(&pool));
+                pool
+            }
+        };
+        Self {
+            pool,
+            secured: self.secured.clone(),
+        }
     }
 
     /// Closes all connections to these upstreams that are idle, and the others once they are.
     pub fn let_go(&self, upstreams: &HashSet<SocketAddr>) {
         self.pool.let_go(upstreams);
+        if let Some(secured) = &self.secured {
+            let pools: Vec<_> = secured.lock().values().cloned().collect();
+            pools.iter().for_each(|pool| pool.let_go(upstreams));
+        }
     }
 
     /// Sends `outgoing` to `addr` with `Host: host`; HTTP/2 if it came by HTTP/2. Answers
@@ -198,7 +258,7 @@ impl Relay {
                 }
                 _ => {}
             };
-            let head = outgoing.stream_head(host);
+            let head = outgoing.stream_head(self.pool.scheme(), host);
             let failed = match shared.ask(head, &mut body, &mut stream, hear).await {
                 Ok(answer) => {
                     let (parts, body) = answer.into_parts();

@@ -64,6 +64,8 @@ pub(crate) enum Wire {
     /// Over the network, and nobody there can read along. Boxed: it is ten times the others, and
     /// few are.
     Tls(Box<tls::Stream>),
+    /// The same to an upstream.
+    Secured(Box<tls::ToPod>),
 }
 
 impl Wire {
@@ -73,6 +75,7 @@ impl Wire {
             Self::Socket(stream) => Some(stream),
             Self::Pipe(_) => None,
             Self::Tls(stream) => Some(stream.get_ref().0),
+            Self::Secured(stream) => Some(stream.get_ref().0),
         }
     }
 
@@ -87,7 +90,7 @@ impl Wire {
     /// The TLS on it, if there is.
     pub(crate) fn tls(&self) -> Option<&tls::Stream> {
         match self {
-            Self::Socket(_) | Self::Pipe(_) => None,
+            Self::Socket(_) | Self::Pipe(_) | Self::Secured(_) => None,
             Self::Tls(stream) => Some(stream),
         }
     }
@@ -103,6 +106,7 @@ impl AsyncRead for Wire {
             Self::Socket(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Pipe(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Secured(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -117,6 +121,7 @@ impl AsyncWrite for Wire {
             Self::Socket(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Pipe(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Secured(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -125,6 +130,7 @@ impl AsyncWrite for Wire {
             Self::Socket(stream) => Pin::new(stream).poll_flush(cx),
             Self::Pipe(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Secured(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -133,6 +139,7 @@ impl AsyncWrite for Wire {
             Self::Socket(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Pipe(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Secured(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 
@@ -141,6 +148,7 @@ impl AsyncWrite for Wire {
             Self::Socket(stream) => stream.is_write_vectored(),
             Self::Pipe(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
+            Self::Secured(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -153,6 +161,7 @@ impl AsyncWrite for Wire {
             Self::Socket(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Pipe(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Secured(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 }

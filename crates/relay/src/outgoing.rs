@@ -112,21 +112,21 @@ impl Outgoing {
 
     /// A copy of the head for one attempt by HTTP/2. The extensions are the connection's and stay
     /// behind.
-    pub(crate) fn stream_head(&self, host: &HeaderValue) -> Request<()> {
+    pub(crate) fn stream_head(&self, scheme: Scheme, host: &HeaderValue) -> Request<()> {
         let mut request = Request::new(());
         *request.version_mut() = Version::HTTP_2;
         *request.method_mut() = self.parts.method.clone();
         *request.headers_mut() = self.parts.headers.clone();
         request.headers_mut().remove(HOST);
-        *request.uri_mut() = absolute(&self.parts.uri, host);
+        *request.uri_mut() = absolute(&self.parts.uri, scheme, host);
         request
     }
 }
 
 /// What HTTP/2 needs for its `:scheme`, `:authority` and `:path`.
-fn absolute(uri: &Uri, host: &HeaderValue) -> Uri {
+fn absolute(uri: &Uri, scheme: Scheme, host: &HeaderValue) -> Uri {
     let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(Scheme::HTTP);
+    parts.scheme = Some(scheme);
     parts.authority = Authority::try_from(host.as_bytes())
         .ok()
         .or_else(|| uri.authority().cloned())

@@ -11,12 +11,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::uri::Scheme;
 use tokio::time::Instant;
 
 use crate::dial::{DialError, dial};
 use crate::h2::client::{Connections, Shared, Stream};
 use crate::link::Link;
 use crate::nearby::{Nearby, Wire};
+use crate::tls;
 
 /// How long an unused connection is kept (spec/queue-proxy.md §3.8).
 const IDLE_LIMIT: Duration = Duration::from_secs(90);
@@ -38,6 +40,8 @@ pub(crate) struct Pool {
     idle: Arc<Mutex<Idle>>,
     siblings: Option<Siblings>,
     shared: Connections,
+    /// TLS with all of them, whose certificates have to have that name.
+    secured: Option<(Arc<tls::Client>, Box<str>)>,
 }
 
 /// What the pools of several workers have in common.
@@ -76,6 +80,23 @@ impl Pool {
             idle: Arc::default(),
             siblings: None,
             shared: Connections::default(),
+            secured: None,
+        }
+    }
+
+    /// One for upstreams that speak TLS and have `name`.
+    pub(crate) fn secured(keep: Keep, client: Arc<tls::Client>, name: &str) -> Self {
+        Self {
+            secured: Some((client, name.into())),
+            ..Self::new(keep, None)
+        }
+    }
+
+    /// The scheme that requests are sent by.
+    pub(crate) fn scheme(&self) -> Scheme {
+        match self.secured {
+            Some(_) => Scheme::HTTPS,
+            None => Scheme::HTTP,
         }
     }
 
@@ -112,6 +133,12 @@ impl Pool {
     }
 
     async fn connect(&self, addr: SocketAddr) -> Result<Wire, DialError> {
+        if let Some((client, name)) = &self.secured {
+            let stream = dial(addr).await?;
+            let shaken = client.connect(stream, name).await;
+            let shaken = shaken.map_err(|source| DialError::Refused { addr, source })?;
+            return Ok(Wire::Secured(Box::new(shaken)));
+        }
         let near = self.near.as_ref();
         match near.and_then(|(nearby, worker)| nearby.enter(addr, *worker)) {
             Some(pipe) => Ok(Wire::Pipe(pipe)),

@@ -2,6 +2,7 @@
 //!
 //! - [`Choices`]: versions, cipher suites and curves, by the names that operators know
 //! - [`Certificates`]: a pair of files, read anew when they change
+//! - [`Client`]: the other side of it, to pods
 //! - [`Held`]: a pair that is handed over as text
 //! - [`ClientAuth`]: whether callers have to prove who they are
 //! - [`Wanted`]: the same as a program's variables say it, for one listener
@@ -17,6 +18,7 @@
 
 mod certificates;
 mod choices;
+mod client;
 mod client_auth;
 mod held;
 mod server;
@@ -28,6 +30,8 @@ use rustls::crypto::{CryptoProvider, ring};
 
 pub use certificates::{CertificateError, Certificates, Pair};
 pub use choices::{BadChoice, Choices, Written};
+pub(crate) use client::ToPod;
+pub use client::{Client, ClientError, name_in};
 pub use client_auth::ClientAuth;
 pub use held::Held;
 pub use server::{Agreed, Handshake, HandshakeError, Server, ServerError, Stream};

@@ -41,6 +41,41 @@ fn a_file_is_all_that_is_needed() {
 }
 
 #[test]
+fn what_waiting_is_like_may_be_chosen() {
+    let usual = up(&["f"]).unwrap();
+    assert_eq!((usual.waiting, usual.waiting_memory), (10_000, 256 << 20));
+    assert_eq!(usual.overflow, OverflowStatus::Unavailable);
+    assert!(!usual.server_timing && usual.waiting_page.is_none());
+    let chosen = up(&[
+        "f",
+        "--waiting=5",
+        "--waiting-memory=64Mi",
+        "--overflow=429",
+        "--first-window=0",
+        "--limit-header=X-Limit-Ms",
+        "--server-timing",
+        "--waiting-page",
+    ]);
+    let chosen = chosen.unwrap();
+    assert_eq!((chosen.waiting, chosen.waiting_memory), (5, 64 << 20));
+    assert_eq!(chosen.overflow, OverflowStatus::TooMany);
+    assert_eq!(chosen.first_window, 0);
+    assert_eq!(chosen.limit_header.unwrap(), "x-limit-ms");
+    assert!(chosen.server_timing);
+    assert_eq!(chosen.waiting_page, Some(Duration::from_secs(1)));
+    let page = up(&["f", "--waiting-page=300ms"]).unwrap().waiting_page;
+    assert_eq!(page, Some(Duration::from_millis(300)));
+    for bad in [
+        "--waiting=x",
+        "--waiting-memory=1K",
+        "--overflow=500",
+        "--waiting-page=soon",
+    ] {
+        assert!(up(&["f", bad]).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn addresses_and_domains_are_taken_as_people_write_them() {
     let args = [
         "f",

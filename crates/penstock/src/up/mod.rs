@@ -239,6 +239,13 @@ fn start(
     let addr = gateway.addr();
     let options = penstock_activator::Options {
         list_hosts: addr.ip().is_loopback(),
+        waiting: args.waiting,
+        waiting_bytes: args.waiting_memory,
+        overflow: args.overflow.into(),
+        first_window: NonZeroUsize::new(args.first_window),
+        limit_header: args.limit_header.clone(),
+        server_timing: args.server_timing,
+        waiting_page: args.waiting_page,
         ..penstock_activator::Options::default()
     };
     let activator = gateway
