@@ -95,6 +95,8 @@ impl Setup<'_> {
             Peer::QueueProxy => {
                 command.env_clear().envs(self.contract(port));
                 command.env("PENSTOCK_WORKERS", self.workers.to_string());
+                // Ended as soon as its sample is taken.
+                command.env("PENSTOCK_DRAIN_QUIET_MS", "0");
             }
             Peer::Knative => {
                 command.env_clear().envs(self.contract(port));
@@ -123,7 +125,7 @@ impl Setup<'_> {
             ("QUEUE_SERVING_TLS_PORT", "8112"),
             ("REVISION_TIMEOUT_SECONDS", "300"),
             ("SERVING_LOGGING_CONFIG", ""),
-            ("SERVING_LOGGING_LEVEL", "info"),
+            ("SERVING_LOGGING_LEVEL", "error"),
             ("SERVING_NAMESPACE", "bench"),
             ("SERVING_CONFIGURATION", "bench"),
             ("SERVING_REVISION", "bench-00001"),
