@@ -20,7 +20,7 @@ const CONTROLLER: &str = "endpointslice-controller.k8s.io";
 const SLICE: usize = 100;
 
 fn selector(service: &Value) -> Option<&Map<String, Value>> {
-    let selector = service.pointer("/spec/selector")?.as_object()?;
+    let selector = service.get("spec")?.get("selector")?.as_object()?;
     (!selector.is_empty()).then_some(selector)
 }
 
@@ -56,8 +56,11 @@ pub(super) fn reconcile(store: &mut Store, key: &Key) {
     };
     let mut by_ports: BTreeMap<String, (Value, Vec<Arc<Value>>)> = BTreeMap::new();
     for (_, pod) in store.objects(kind, &key.namespace) {
+        if !chooses(selector, pod) {
+            continue; // before anything else: most pods are some other Service's
+        }
         let ended = matches!(text(pod, "/status/phase"), "Succeeded" | "Failed");
-        if chooses(selector, pod) && !ended && !text(pod, "/status/podIP").is_empty() {
+        if !ended && !text(pod, "/status/podIP").is_empty() {
             let ports = ports(&service, pod);
             let group = by_ports.entry(ports.to_string());
             let (_, pods) = group.or_insert_with(|| (ports, Vec::new()));
