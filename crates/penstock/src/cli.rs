@@ -11,6 +11,8 @@ use penstock_activator::{Overflow, quantity, waiting_page};
 use penstock_autoscaler::PolicyKind;
 use penstock_runtime::log;
 
+#[cfg(feature = "kube")]
+use crate::doctor::DoctorArgs;
 use crate::inject::{InjectArgs, UninjectArgs};
 use crate::simulate::SimulateArgs;
 use crate::up::Rule;
@@ -40,6 +42,10 @@ pub(crate) enum Command {
     Inject(InjectArgs),
     /// Takes out what inject put in
     Uninject(UninjectArgs),
+    /// Looks for what is wrong with Penstock in a Kubernetes cluster, and says what to do about it.
+    /// Exits with 0 if nothing is, 1 if something is, 2 if it could not look
+    #[cfg(feature = "kube")]
+    Doctor(DoctorArgs),
     /// Serves one of the built-in samples on $PORT
     Sample(SampleArgs),
     /// Ends what a killed `penstock up` left behind

@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+#[cfg(feature = "kube")]
+mod doctor;
 mod explain;
 mod inject;
 mod sample;
@@ -52,6 +54,8 @@ fn main() -> ExitCode {
         Command::Explain(args) => run_explain(&args),
         Command::Inject(args) => rewritten(inject::inject(&args)),
         Command::Uninject(args) => rewritten(inject::uninject(&args)),
+        #[cfg(feature = "kube")]
+        Command::Doctor(args) => run_doctor(&args),
         Command::Sample(args) => run_sample(&args),
         Command::Reaper => run_reaper(),
     }
@@ -117,6 +121,42 @@ fn run_simulate(args: &SimulateArgs) -> ExitCode {
             say(&sentence);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What is wrong goes to standard output, why nothing could be looked at to standard error.
+#[cfg(feature = "kube")]
+fn run_doctor(args: &doctor::DoctorArgs) -> ExitCode {
+    use penstock_cluster_kube::Access;
+    use std::path::PathBuf;
+
+    let at_home = || {
+        let file = PathBuf::from(variable("HOME")?).join(".kube/config");
+        file.is_file().then_some(file)
+    };
+    let named = || {
+        variable("KUBECONFIG")
+            .filter(|it| !it.is_empty())
+            .map(PathBuf::from)
+    };
+    let file = args.kubeconfig.clone().or_else(named).or_else(at_home);
+    let access = file.map_or(Access::InCluster, Access::File);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let looked = match runtime {
+        Ok(runtime) => runtime.block_on(doctor::look(args, &access)),
+        Err(error) => return wrong([format!("no threads to look with: {error}")]),
+    };
+    match looked {
+        Ok(findings) => {
+            let text = doctor::told(&findings, args.output);
+            match io::stdout().write_all(text.as_bytes()) {
+                Ok(()) if findings.is_empty() => ExitCode::SUCCESS,
+                _ => ExitCode::FAILURE,
+            }
+        }
+        Err(error) => wrong([error]),
     }
 }
 
