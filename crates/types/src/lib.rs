@@ -13,6 +13,7 @@ pub mod request_stats;
 mod revision;
 pub mod stat;
 pub mod wire;
+pub mod workload;
 
 pub use activity::{Activity, Inactive};
 pub use revision::{Protocol, Reachability, RevisionId, Slots, Timeouts};

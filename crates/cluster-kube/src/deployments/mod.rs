@@ -39,7 +39,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 pub use desk::IsOurs;
-pub use settings::AnnotationCheck;
+pub use settings::{AnnotationCheck, rejected};
 
 use crate::Key;
 use crate::event::{Events, News, Tone};

@@ -12,19 +12,19 @@
 //! domain) lead to it without being named.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use penstock_types::annotation::{Annotations, Rejected};
+use penstock_types::workload::{concurrency, port, timeout};
 use penstock_types::{Protocol, Slots, Timeouts};
 
-use crate::object::{Container, Workload};
+use serde::Deserialize;
+
+use crate::object::{Container, DeploymentObject, StatefulSetObject, Workload};
 
 /// Name of the container that a queue-proxy runs in.
 const QUEUE_PROXY: &str = "queue-proxy";
 /// Where a queue-proxy takes requests, of HTTP/1 and of HTTP/2.
 const QUEUE_PORTS: (u16, u16) = (8012, 8013);
-/// Most seconds of a request: a day, far beyond what any proxy on the way allows.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// Longest name of a Service, and longest label of a host (RFC 1123, 2.1).
 const LABEL: usize = 63;
 /// Longest host (RFC 1123, 2.1).
@@ -85,6 +85,20 @@ pub(crate) fn read(workload: &Workload) -> (Settings, Vec<Rejected>) {
             .unwrap_or_else(|| service_of(&workload.key.name)),
     };
     (settings, reader.rejected)
+}
+
+/// What is wrong with the annotations of a Deployment or StatefulSet, as the API server has it.
+/// Nothing is said of what is no such object.
+pub fn rejected(object: &serde_json::Value) -> Vec<Rejected> {
+    let workload = match object["kind"].as_str() {
+        Some("Deployment") => DeploymentObject::deserialize(object).map(DeploymentObject::seen),
+        Some("StatefulSet") => StatefulSetObject::deserialize(object).map(StatefulSetObject::seen),
+        _ => return Vec::new(),
+    };
+    match workload {
+        Ok(Some(workload)) => read(&workload).1,
+        Ok(None) | Err(_) => Vec::new(),
+    }
 }
 
 struct Reader<'a> {
@@ -166,44 +180,6 @@ impl Reader<'_> {
         let protocol = if h2c { Protocol::H2c } else { Protocol::Http1 };
         (chosen, protocol)
     }
-}
-
-fn port(text: &str) -> Result<u16, &'static str> {
-    let port = text.parse().ok().filter(|port| *port > 0);
-    port.ok_or("a port from 1 to 65535")
-}
-
-fn concurrency(text: &str) -> Result<u32, &'static str> {
-    let limit = text.parse().ok().filter(|limit| *limit <= 1000);
-    limit.ok_or("a count from 0 (no limit) to 1000")
-}
-
-fn timeout(text: &str) -> Result<Duration, &'static str> {
-    let time = match text.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => duration(text),
-    };
-    let time = time.filter(|time| !time.is_zero() && *time <= LONGEST);
-    time.ok_or("a number of seconds, or a duration such as 1m30s, up to 24h")
-}
-
-/// Numbers with units from the largest to the smallest, `1h30m`.
-fn duration(text: &str) -> Option<Duration> {
-    const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
-    let mut rest = text;
-    let mut whole = Duration::ZERO;
-    let mut units = UNITS.iter();
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let number: u64 = rest.get(..digits)?.parse().ok()?;
-        rest = rest.get(digits..)?;
-        let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
-        let (unit, left) = rest.split_at_checked(letters)?;
-        rest = left;
-        let (_, millis) = units.find(|(name, _)| *name == unit)?;
-        whole = whole.checked_add(Duration::from_millis(number.checked_mul(*millis)?))?;
-    }
-    (!text.is_empty()).then_some(whole)
 }
 
 fn service(text: &str) -> Result<String, &'static str> {

@@ -34,7 +34,7 @@ fn workload() -> Value {
             "creationTimestamp": "2026-01-01T00:00:00Z",
             "annotations": {"penstock.dev/host": "web.example.com"},
         },
-        "spec": {"template": {
+        "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": {
             "metadata": {"labels": {"app": "web"}},
             "spec": {"containers": [
                 {"name": "web", "ports": [{"name": "http", "containerPort": 8080}]},

@@ -44,7 +44,7 @@ fn settings(workload: &Value, findings: &mut Vec<Finding>) {
     let config = penstock_scaling::config::Config::default();
     let rejected = penstock_scaling::annotation::validate(&annotations, &config)
         .into_iter()
-        .chain(Vec::<penstock_types::annotation::Rejected>::new());
+        .chain(penstock_cluster_kube::deployments::rejected(workload));
     for rejected in rejected {
         findings.push(Finding::error(
             who(workload),

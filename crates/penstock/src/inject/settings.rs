@@ -1,15 +1,10 @@
 //! What the annotations of a workload ask of its queue-proxy.
 
+use penstock_types::Timeouts;
+use penstock_types::workload::{concurrency, port, timeout};
+
 use super::Mistake;
 use super::document::Value;
-
-/// Prefix of our own annotations.
-const OURS: &str = "penstock.dev/";
-/// Longest time a request may be given, in seconds: Knative's own limit for a revision's
-/// `timeoutSeconds` is configurable, a day is beyond any use.
-const LONGEST: i64 = 86_400;
-/// Time a request has where nobody says (spec/activator.md §1.4).
-const TIMEOUT: i64 = 300;
 
 /// All of them, with their defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,40 +12,45 @@ pub(super) struct Settings {
     /// `penstock.dev/port`: where the container serves.
     pub(super) port: Option<u16>,
     /// `penstock.dev/container-concurrency`: requests inside at once; 0 is no limit.
-    pub(super) concurrency: i64,
-    /// `penstock.dev/timeout`: seconds for a whole request.
-    pub(super) timeout: i64,
+    pub(super) concurrency: u32,
+    /// `penstock.dev/timeout`: seconds for a whole request, the last one perhaps not whole.
+    pub(super) timeout: u64,
 }
 
 impl Settings {
     /// Reads the annotations of `workload`; what is wrong goes to `mistakes`.
     pub(super) fn read(workload: &Value, mistakes: &mut Vec<Mistake>) -> Self {
-        let mut number = |key: &str, least: i64, most: i64, right: &str| {
-            let key = format!("{OURS}{key}");
-            let value = workload.at(&["metadata", "annotations"])?.get(&key)?;
-            let number = value.as_str().and_then(|text| text.parse().ok());
-            match number.filter(|number| (least..=most).contains(number)) {
-                Some(number) => Some(number),
-                None => {
-                    let place = format!("metadata.annotations[{key}]");
-                    let fault = format!("{} is not {right}", shown(value));
-                    mistakes.push(Mistake::at(place, fault));
-                    None
-                }
-            }
-        };
-        let port = number("port", 1, 65_535, "a port from 1 to 65535, in quotes");
+        let limit = setting(workload, "timeout", timeout, mistakes);
+        let limit = limit.unwrap_or_else(|| Timeouts::default().whole);
         Self {
-            port: port.and_then(|port| u16::try_from(port).ok()),
-            concurrency: number(
-                "container-concurrency",
-                0,
-                1000,
-                "a number from 0 to 1000, in quotes",
-            )
-            .unwrap_or(0),
-            timeout: number("timeout", 1, LONGEST, "seconds from 1 to 86400, in quotes")
-                .unwrap_or(TIMEOUT),
+            port: setting(workload, "port", port, mistakes),
+            concurrency: setting(workload, "container-concurrency", concurrency, mistakes)
+                .unwrap_or(0),
+            timeout: limit.as_secs() + u64::from(limit.subsec_nanos() > 0),
+        }
+    }
+}
+
+fn setting<T>(
+    workload: &Value,
+    key: &str,
+    read: fn(&str) -> Result<T, &'static str>,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<T> {
+    let key = format!("penstock.dev/{key}");
+    let value = workload.at(&["metadata", "annotations", &key])?;
+    let place = format!("metadata.annotations[{key}]");
+    // Kubernetes takes texts only; a bare number would be refused there.
+    let Some(text) = value.as_str() else {
+        let fault = format!("{} is not in quotes", shown(value));
+        mistakes.push(Mistake::at(place, fault));
+        return None;
+    };
+    match read(text.trim()) {
+        Ok(setting) => Some(setting),
+        Err(right) => {
+            mistakes.push(Mistake::at(place, format!("{text:?} is not {right}")));
+            None
         }
     }
 }

@@ -208,8 +208,8 @@ fn all_mistakes_are_told_at_once_with_place_value_and_what_would_be_right() {
     assert_eq!(told.len(), 3, "{told:#?}");
     let all = told.join("\n");
     for part in [
-        "metadata.annotations[penstock.dev/timeout]: \"soon\" is not seconds from 1 to 86400",
-        "metadata.annotations[penstock.dev/container-concurrency]: 10 is not a number from 0 to 1000, in quotes",
+        "metadata.annotations[penstock.dev/timeout]: \"soon\" is not a number of seconds, or a duration such as 1m30s",
+        "metadata.annotations[penstock.dev/container-concurrency]: 10 is not in quotes",
         "spec.template.spec.containers[1].ports[0].containerPort: 8022 is a port of the queue-proxy",
     ] {
         assert!(all.contains(part), "{part} in {all}");
@@ -222,7 +222,14 @@ fn which_port_serves_has_to_be_clear() {
         "[{name: http, containerPort: 8080}]",
         "[{name: http, containerPort: 8080}, {name: admin, containerPort: 8081}]",
     );
-    assert!(mistakes(&several)[0].contains("2 ports (8080, 8081)"));
+    assert_eq!(
+        env(&containers(&injected(&several))[2], "USER_PORT"),
+        Some("8080")
+    );
+    let unnamed = several
+        .replace("name: http, containerPort", "name: one, containerPort")
+        .replace("port: http}", "port: one}");
+    assert!(mistakes(&unnamed)[0].contains("2 ports (8080, 8081)"));
     let named = several.replace(
         "penstock.dev/timeout: \"60\"",
         "penstock.dev/port: \"8081\"",

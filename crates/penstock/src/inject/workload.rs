@@ -114,15 +114,18 @@ fn serving(workload: &Value, settings: Settings) -> Result<Serving, Vec<Mistake>
             let fault = "no port is declared, and no annotation penstock.dev/port names one";
             return Err(vec![Mistake::at(place, fault)]);
         }
-        (None, several) => {
-            let numbers: Vec<String> = several.iter().map(|it| it.2.to_string()).collect();
-            let fault = format!(
-                "{} ports ({}), and no annotation penstock.dev/port says which one serves",
-                several.len(),
-                numbers.join(", ")
-            );
-            return Err(vec![Mistake::at(place, fault)]);
-        }
+        (None, several) => match named(several) {
+            Some(port) => port,
+            None => {
+                let numbers: Vec<String> = several.iter().map(|it| it.2.to_string()).collect();
+                let fault = format!(
+                    "{} ports ({}), and no annotation penstock.dev/port says which one serves",
+                    several.len(),
+                    numbers.join(", ")
+                );
+                return Err(vec![Mistake::at(place, fault)]);
+            }
+        },
     };
     let (index, name, port) = chosen;
     let own: Vec<(&str, i64)> = ports
@@ -138,6 +141,14 @@ fn serving(workload: &Value, settings: Settings) -> Result<Serving, Vec<Mistake>
         h2c: name == "h2c",
         probe,
     })
+}
+
+/// Of several ports the one whose name says that requests are meant.
+fn named<'a>(ports: &[(usize, &'a str, i64)]) -> Option<(usize, &'a str, i64)> {
+    let named = |name: &str| ports.iter().find(|port| port.1 == name).copied();
+    named("http1")
+        .or_else(|| named("http"))
+        .or_else(|| named("h2c"))
 }
 
 /// The readiness probe of `container`, if it goes over the network: with its port as a number.
@@ -229,11 +240,9 @@ fn rewrite(
     }
     let grace = spec.get("terminationGracePeriodSeconds").cloned();
     // A request that was let in has its whole time.
-    if grace.as_ref().and_then(Value::as_int).unwrap_or(GRACE) < settings.timeout {
-        spec.set(
-            "terminationGracePeriodSeconds",
-            Some(settings.timeout.into()),
-        );
+    let timeout = i64::try_from(settings.timeout).unwrap_or(i64::MAX);
+    if grace.as_ref().and_then(Value::as_int).unwrap_or(GRACE) < timeout {
+        spec.set("terminationGracePeriodSeconds", Some(timeout.into()));
         before.set("grace", Some(grace.unwrap_or(Value::Null)));
     }
     let metadata = workload.make(&["spec", "template", "metadata"]);
