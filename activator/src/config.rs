@@ -11,13 +11,18 @@
 //! Source: spec/activator.md §1.3.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use penstock_runtime::log::Logging;
+use penstock_runtime::otlp::{Signal, Wanted};
 use penstock_runtime::request_log::STOCK_TEMPLATE;
 use penstock_runtime::trace::Traces;
 use penstock_runtime::vars::{BadVars, Vars, go, parsed};
 
 use crate::discovery::Mesh;
+
+/// Time between two pushes of metrics, unless something else is said.
+const PUSH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The entries of one ConfigMap.
 pub type Map = BTreeMap<String, String>;
@@ -49,8 +54,8 @@ pub struct Network {
 pub struct Observability {
     /// Whether metrics can be scraped.
     pub prometheus: bool,
-    /// The protocol that they are to be pushed by.
-    pub push: Option<String>,
+    /// Where they are pushed to, if they are, and how often.
+    pub push: Option<(Wanted, Duration)>,
     /// Where spans go.
     pub traces: Option<Traces>,
     /// Whether profiles are to be served.
@@ -153,8 +158,26 @@ impl ConfigMaps {
                 _ => None,
             },
         );
-        let endpoint = self.observability.get("tracing-endpoint");
-        let endpoint = endpoint.map_or("", String::as_str);
+        let interval = vars.read(
+            "config-observability metrics-export-interval",
+            PUSH_INTERVAL,
+            "a duration above 0, such as 60s",
+            |text| match text {
+                "" => Some(PUSH_INTERVAL),
+                text => go::duration(text).filter(|it| !it.is_zero()),
+            },
+        );
+        let endpoint = |key| self.observability.get(key).map_or("", String::as_str);
+        let given = Vars::new(|name: &str| otel.get(name).cloned());
+        let push = metrics.as_deref().and_then(|protocol| {
+            let endpoint = endpoint("metrics-endpoint");
+            let mut wanted = Wanted::new(protocol, endpoint, Signal::Metrics)?;
+            wanted.read(Signal::Metrics, &given);
+            let millis = given.text("OTEL_METRIC_EXPORT_INTERVAL");
+            let millis = millis.and_then(|text| parsed(&text)).filter(|it| *it > 0);
+            Some((wanted, millis.map_or(interval, Duration::from_millis)))
+        });
+        let endpoint = endpoint("tracing-endpoint");
         let traces = traces.map(|protocol| {
             let mut traces = Traces::new(&protocol, endpoint, rate);
             traces.read(&mut Vars::new(|name: &str| otel.get(name).cloned()));
@@ -162,7 +185,7 @@ impl ConfigMaps {
         });
         vars.finish(Observability {
             prometheus: metrics.as_deref() == Some("prometheus"),
-            push: metrics.filter(|protocol| protocol != "prometheus"),
+            push,
             traces,
             profiling,
         })
@@ -306,6 +329,24 @@ mod tests {
         assert!(all.prometheus && all.push.is_none());
         let collector = all.traces.unwrap().wanted.unwrap().collector;
         assert_eq!(collector.url, "http://two:4318/t");
+    }
+
+    #[test]
+    fn metrics_are_pushed_where_and_as_often_as_it_says() {
+        let maps = ConfigMaps {
+            observability: map(&[
+                ("metrics-protocol", "grpc"),
+                ("metrics-endpoint", "http://one:4317"),
+                ("metrics-export-interval", "5s"),
+            ]),
+            ..ConfigMaps::default()
+        };
+        let (wanted, interval) = maps.observability(&BTreeMap::new()).unwrap().push.unwrap();
+        assert!(wanted.collector.url.contains("one:4317"), "{wanted:?}");
+        assert_eq!(interval, Duration::from_secs(5));
+        let otel = BTreeMap::from([("OTEL_METRIC_EXPORT_INTERVAL", "250".to_owned())]);
+        let (_, interval) = maps.observability(&otel).unwrap().push.unwrap();
+        assert_eq!(interval, Duration::from_millis(250));
     }
 
     #[test]

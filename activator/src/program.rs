@@ -29,6 +29,8 @@ use penstock_runtime::admin::{Admin, Page, Routes};
 use penstock_runtime::drain::{Drained, Times};
 use penstock_runtime::log::LiveFilter;
 use penstock_runtime::metrics::{self, Gather};
+#[cfg(feature = "otlp")]
+use penstock_runtime::otlp;
 use penstock_runtime::request_log::{Lines, RequestLog};
 use penstock_runtime::signal::Stops;
 use penstock_runtime::trace::{Spans, Way};
@@ -116,6 +118,8 @@ pub struct Program {
     metrics: Option<(Admin, Gather)>,
     metrics_tls: Option<tls::Loaded>,
     spans: Spans,
+    #[cfg(feature = "otlp")]
+    push: Option<otlp::Push>,
     watched: Watched,
     reporting: Option<(Link, mpsc::Receiver<Vec<penstock_types::demand::Demand>>)>,
     drain: Times,
@@ -168,11 +172,17 @@ impl Program {
         let series = Metrics::register_as(&registry, settings.names, &settings.identity.pod)?;
         let link = LinkMetrics::register(&registry)?;
         metrics::register_process(&registry)?;
-        if settings.names == Names::Current {
+        if settings.names == Names::Current && telemetry.prometheus {
             metrics::register_target_info(&registry, &resource)?;
         }
         let gather = Gather::default();
         gather.add(registry);
+        #[cfg(feature = "otlp")]
+        let push = telemetry.push.and_then(|(wanted, interval)| {
+            let push = otlp::Push::open(&wanted.collector, gather.clone(), interval, &resource);
+            push.inspect_err(|error| tracing::error!(%error, "metrics are not pushed"))
+                .ok()
+        });
 
         let (demand, reports) = mpsc::channel(DEMAND);
         let mut activator = Activator::on(bound.http1)?
@@ -207,6 +217,8 @@ impl Program {
             metrics,
             metrics_tls,
             spans,
+            #[cfg(feature = "otlp")]
+            push,
             watched,
             reporting: link.map(|link| (link, reports)),
             drain: settings.drain,
@@ -252,8 +264,11 @@ impl Program {
             let present = self.running.handle();
             tasks.spawn(link.run(reports, move || present.present(), last.clone()));
         }
-        let spans = self.spans.deliver(last.clone());
-        tasks.spawn(spans);
+        tasks.spawn(self.spans.deliver(last.clone()));
+        #[cfg(feature = "otlp")]
+        if let Some(push) = self.push {
+            tasks.spawn(push.run(last.clone()));
+        }
         tasks.close();
         let dead = self.running.dies();
         tokio::select! {
@@ -343,9 +358,13 @@ fn guarded(admin: Admin, tls: Option<&tls::Loaded>) -> Admin {
 
 /// What was asked for and is not there is told once, with what there is in its place.
 fn warn_of_missing(telemetry: &crate::config::Observability) {
-    let push = telemetry.push.as_ref().map(|protocol| {
-        format!("pushing metrics by {protocol} (they can be scraped, with the protocol prometheus)")
-    });
+    let push = telemetry.push.iter();
+    let push = push.flat_map(|(wanted, _)| wanted.missing.iter().cloned());
+    #[cfg(not(feature = "otlp"))]
+    let push = push.chain(telemetry.push.iter().map(|_| {
+        let why = penstock_runtime::otlp::WITHOUT_OTLP;
+        format!("pushing metrics ({why}; they can be scraped, with the protocol prometheus)")
+    }));
     let traces = telemetry.traces.as_ref();
     let traces = traces.and_then(|traces| match traces.way() {
         Way::None(_) => traces.missing(),
@@ -353,7 +372,7 @@ fn warn_of_missing(telemetry: &crate::config::Observability) {
     });
     let profiles = "profiles on port 8008 (perf can take them from the node)";
     let profiles = telemetry.profiling.then(|| profiles.to_owned());
-    let missing: Vec<String> = [push, traces, profiles].into_iter().flatten().collect();
+    let missing: Vec<String> = push.chain(traces).chain(profiles).collect();
     if !missing.is_empty() {
         tracing::warn!("asked for, and not there: {}", missing.join("; "));
     }

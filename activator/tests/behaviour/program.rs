@@ -269,3 +269,33 @@ async fn a_bad_change_of_a_config_map_changes_nothing() {
     assert_eq!(client.get(HOST, "/").await.unwrap().status, 200);
     serving.end().await;
 }
+
+/// What the program says on standard error, and its status, with these variables and arguments.
+fn run(set: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String) {
+    let ended = std::process::Command::new(env!("CARGO_BIN_EXE_activator"))
+        .env_clear()
+        .envs(set.iter().copied())
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(ended.stdout.is_empty(), "{ended:?}");
+    (
+        ended.status.code(),
+        String::from_utf8(ended.stderr).unwrap(),
+    )
+}
+
+#[test]
+fn all_mistakes_in_variables_and_flags_end_the_program_with_1() {
+    let (code, told) = run(&[("POD_IP", "here"), ("PROBE_TIMEOUT", "1")], &["-v=2"]);
+    assert_eq!(code, Some(1));
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines.len(), 5, "{told}");
+    assert!(lines[0].starts_with("\"-v=2\" is not a flag"), "{told}");
+    for name in ["POD_NAME", "POD_IP", "SYSTEM_NAMESPACE", "PROBE_TIMEOUT"] {
+        assert!(
+            lines.iter().any(|line| line.starts_with(name)),
+            "{name}: {told}"
+        );
+    }
+}
