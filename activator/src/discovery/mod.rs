@@ -171,13 +171,12 @@ impl Scout {
             let is_idle = entry.gate.waiting() == 0;
             let is_by_service = entry.is_by_service();
             let is_new = entry.stir.events() != event;
-            let (most, least) = match () {
-                () if is_new => (FIRST, FIRST),
-                () if is_by_service => (SELDOM, SELDOM),
-                () if is_idle => (how.pause.saturating_mul(IDLE), FIRST),
-                () => (how.pause, FIRST),
+            pause = match () {
+                () if is_new => FIRST.min(how.pause),
+                () if is_by_service => SELDOM,
+                () if is_idle => pause.min(how.pause.saturating_mul(IDLE)),
+                () => pause.min(how.pause),
             };
-            pause = pause.clamp(least, most);
             tokio::select! {
                 () = sleep_until(since + pause) => {}
                 () = stirred => continue,

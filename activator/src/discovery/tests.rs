@@ -463,9 +463,12 @@ proptest! {
 
 /// A revision without pods, and who would ask them.
 fn quiet() -> (Arc<Entry>, Scout) {
+    quiet_by(Discovery::default())
+}
+
+fn quiet_by(how: Discovery) -> (Arc<Entry>, Scout) {
     let revision = revision("hello-00001").build();
     let metrics = Metrics::register(&Registry::new()).unwrap();
-    let how = Discovery::default();
     let entry = Entry::new(&revision, 10, 0, metrics.of_revision(&revision), &how);
     let scout = Scout::new(how, TaskTracker::new(), CancellationToken::new());
     (entry, scout)
@@ -495,6 +498,21 @@ async fn pauses_double_up_to_the_limit_which_is_shorter_while_somebody_waits() {
         }
         assert_eq!(rests[..3], [5, 10, 20]);
         assert_eq!(*rests.last().unwrap(), longest);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_was_chosen_shorter_than_the_first_one_holds_from_the_start() {
+    let pause = Duration::from_millis(2);
+    let (entry, scout) = quiet_by(Discovery {
+        pause,
+        ..Discovery::default()
+    });
+    let mut waiting = entry.gate.admit();
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(pin!(&mut waiting).poll(&mut cx).is_pending());
+    for _ in 0..3 {
+        assert_eq!(rest(&scout, &entry, FIRST).await.0, pause);
     }
 }
 
