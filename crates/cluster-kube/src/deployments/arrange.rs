@@ -51,6 +51,9 @@ pub(crate) struct Arranger {
 impl Arranger {
     /// Makes a revision stand as `wish` says. The error is a sentence.
     pub(crate) async fn settle(&self, filed: &Filed, wish: &Wish) -> Result<(), String> {
+        if !self.desk.knows_paths() {
+            return Err("it is not known yet where Services lead, and where activators are".into());
+        }
         let id = filed.key.revision();
         let path = Path {
             proxied: wish.proxied,
@@ -375,6 +378,7 @@ pub(crate) async fn work(arranger: Arc<Arranger>, mut complete: Complete) {
     if complete.wait_for(|complete| *complete).await.is_err() {
         return;
     }
+    arranger.desk.until_paths_known().await;
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();
     loop {

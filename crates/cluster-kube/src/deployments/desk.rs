@@ -23,11 +23,21 @@ pub type IsOurs = Arc<dyn Fn(&RevisionId) -> bool + Send + Sync>;
 /// The desk.
 pub(crate) struct Desk {
     ours: IsOurs,
+    /// Whether anybody looks at what has changed.
+    is_worked: bool,
     files: Mutex<Files>,
     /// Revisions to be looked at again.
     work: Notify,
     /// Goes up with every change of an EndpointSlice of ours.
     slices: watch::Sender<u64>,
+    known: watch::Sender<Known>,
+}
+
+/// What has been listed once.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    slices: bool,
+    activators: bool,
 }
 
 #[derive(Default)]
@@ -135,13 +145,31 @@ impl Filed {
 }
 
 impl Desk {
-    pub(crate) fn new(ours: IsOurs) -> Self {
+    pub(crate) fn new(ours: IsOurs, is_worked: bool) -> Self {
         Self {
             ours,
+            is_worked,
             files: Mutex::default(),
             work: Notify::new(),
             slices: watch::Sender::new(0),
+            known: watch::Sender::default(),
         }
+    }
+
+    /// Whether it is known where Services lead now, and where activators are: before that nothing
+    /// can be arranged.
+    pub(crate) fn knows_paths(&self) -> bool {
+        let known = *self.known.borrow();
+        known.slices && known.activators
+    }
+
+    /// Waits until that is known.
+    pub(crate) async fn until_paths_known(&self) {
+        let mut known = self.known.subscribe();
+        // The sender is here.
+        let _ = known
+            .wait_for(|known| known.slices && known.activators)
+            .await;
     }
 
     pub(crate) fn is_ours(&self, id: &RevisionId) -> bool {
@@ -282,7 +310,10 @@ impl Desk {
                 }
                 service
             }
-            Change::Complete => return,
+            Change::Complete => {
+                self.known.send_modify(|known| known.slices = true);
+                return;
+            }
         };
         if let Some(owner) = files
             .services
@@ -324,7 +355,7 @@ impl Desk {
             Change::Gone(key) => {
                 files.activators.remove(&key);
             }
-            Change::Complete => {}
+            Change::Complete => self.known.send_modify(|known| known.activators = true),
         }
         let all: Vec<Key> = files
             .filed
@@ -352,6 +383,9 @@ impl Desk {
 
     /// These are to be looked at again.
     pub(crate) fn changed<'a>(&self, keys: impl IntoIterator<Item = &'a Key>) {
+        if !self.is_worked {
+            return;
+        }
         self.files().changed.extend(keys.into_iter().cloned());
         self.work.notify_one();
     }

@@ -140,7 +140,7 @@ mod tests {
             panic!("{contested:?}");
         };
         assert_eq!(contested.owner, old);
-        assert_eq!(contested.others, [young.clone()]);
+        assert_eq!(contested.others, std::slice::from_ref(&young));
         hosts.paint(&mut routes);
         assert_eq!(owner(&routes, "shop.example.com").as_deref(), Some("a/old"));
         let again = hosts.claim(&old, at("2024-01-01T00:00:00Z"), shop());

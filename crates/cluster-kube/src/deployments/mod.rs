@@ -18,6 +18,7 @@
 
 mod arrange;
 mod desk;
+mod entry;
 mod hosts;
 mod let_go;
 mod owners;
@@ -25,6 +26,7 @@ mod picture;
 mod scale_in;
 mod services;
 mod settings;
+mod shared;
 mod slices;
 mod standing;
 mod start;
@@ -109,10 +111,13 @@ impl Deployments {
         Arc::new(start::start(client, options, role))
     }
 
-    /// Waits for the first whole picture.
+    /// Waits for the first whole picture; an autoscaler also until it is known where paths lead.
     pub async fn complete(&self) {
         // The other end lives as long as the cluster.
         let _ = self.complete.clone().wait_for(|complete| *complete).await;
+        if self.hands.is_some() {
+            self.desk.until_paths_known().await;
+        }
     }
 
     /// Whether what is shown is what is.
@@ -232,6 +237,3 @@ impl Cluster for Deployments {
         });
     }
 }
-
-#[cfg(test)]
-mod tests;

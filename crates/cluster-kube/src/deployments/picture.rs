@@ -3,33 +3,24 @@
 //! One task owns it. A change marks the revision that it concerns, and only marked ones are made
 //! anew: the others of the snapshot stay the same values.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
-use penstock_cluster::{Reachability, Readiness, Revision, Snapshot};
-use penstock_types::RevisionId;
-use penstock_types::annotation::{Annotations, Rejected};
-use tokio::sync::{mpsc, watch};
+use penstock_cluster::Snapshot;
 use tokio::time::Instant;
 
-use super::desk::{Desk, Filed, LeftAlone};
+use super::desk::{Filed, LeftAlone};
+use super::entry::{Asked, Entry, differs, subject};
 use super::hosts::Hosts;
-use super::owners::Owners;
 use super::services::SeenService;
-use super::settings::{self, AnnotationCheck, Settings};
+use super::settings;
+use super::shared::{Part, Shared};
 use super::slices::WORKLOAD;
-use super::standing;
 use crate::Key;
-use crate::event::{Events, News, Subject, Tone};
-use crate::object::{EndpointSlice, Kind, Probed, SeenPod, Version, Workload};
+use crate::object::{EndpointSlice, Kind, SeenPod, Version, Workload};
 use crate::picture::Painter;
 use crate::position::Positions;
 use crate::reflect;
-use crate::scale::MANAGER;
-
-/// Time for which a number that somebody else has set is left alone.
-const HOLD: Duration = Duration::from_secs(60);
 
 /// What happened.
 pub(crate) enum Change {
@@ -68,62 +59,14 @@ pub(crate) struct Picture {
     pods: HashMap<Key, Key>,
     /// Whose each Service is.
     services: HashMap<Key, Key>,
+    /// What each HorizontalPodAutoscaler scales.
     scalers: HashMap<Key, (Kind, Key)>,
+    /// And by which of them each workload is scaled.
+    scaled: HashMap<(Kind, Key), BTreeSet<Arc<str>>>,
     positions: Positions,
     hosts: Hosts,
     changed: HashSet<Key>,
     complete: HashSet<Part>,
-}
-
-/// What it shares with others.
-pub(crate) struct Shared {
-    pub(crate) domain: String,
-    pub(crate) check: AnnotationCheck,
-    pub(crate) events: Events,
-    /// Selectors, for who has to know whose a pod is.
-    pub(crate) owners: Arc<RwLock<Owners>>,
-    /// What else is known of each revision.
-    pub(crate) desk: Arc<Desk>,
-    /// Gets every workload whose pods may have come before it.
-    pub(crate) newcomers: mpsc::UnboundedSender<Workload>,
-    /// Whether all workloads are known, so that it can be said whose a pod is.
-    pub(crate) workloads_known: watch::Sender<bool>,
-    /// Parts without which the picture is not whole.
-    pub(crate) needed: HashSet<Part>,
-    /// Whether what a cluster remembers is read from Services.
-    pub(crate) remembers: bool,
-}
-
-/// A part of what is watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Part {
-    Deployments,
-    StatefulSets,
-    Pods,
-    Services,
-    Paths,
-}
-
-/// One revision: a workload of either kind. With both of the same name, the Deployment counts.
-#[derive(Default)]
-struct Entry {
-    workloads: BTreeMap<Kind, Workload>,
-    settings: Option<Settings>,
-    annotations: Arc<Annotations>,
-    /// What was wrong when it was last read, so that it is told once.
-    rejected: Vec<Rejected>,
-    pods: BTreeMap<Arc<str>, (SeenPod, Option<Instant>)>,
-    asked: Option<Asked>,
-    service: Option<SeenService>,
-    held: Option<Instant>,
-}
-
-/// What we asked for last.
-#[derive(Clone, Copy)]
-struct Asked {
-    pods: u32,
-    version: Version,
-    at: Instant,
 }
 
 impl Picture {
@@ -135,6 +78,7 @@ impl Picture {
             pods: HashMap::new(),
             services: HashMap::new(),
             scalers: HashMap::new(),
+            scaled: HashMap::new(),
             hosts: Hosts::default(),
             changed: HashSet::new(),
             complete: HashSet::new(),
@@ -406,12 +350,11 @@ impl Picture {
         match change {
             reflect::Change::Is(scaler) => {
                 let of = Key::new(Arc::clone(&scaler.key.namespace), scaler.of);
-                let before = self
-                    .scalers
-                    .insert(scaler.key.clone(), (scaler.kind, of.clone()));
-                if let Some((_, before)) = before.filter(|(_, before)| *before != of) {
-                    self.changed.insert(before);
-                }
+                let target = (scaler.kind, of.clone());
+                self.remove_scaler(&scaler.key);
+                self.scalers.insert(scaler.key.clone(), target.clone());
+                let scaled = self.scaled.entry(target).or_default();
+                scaled.insert(Arc::clone(&scaler.key.name));
                 let chosen = self.revisions.get(&of).and_then(Entry::chosen);
                 if let Some(workload) = chosen.filter(|workload| workload.kind == scaler.kind) {
                     let name = &scaler.key.name;
@@ -424,12 +367,21 @@ impl Picture {
                 }
                 self.changed.insert(of);
             }
-            reflect::Change::Gone(key) => {
-                if let Some((_, of)) = self.scalers.remove(&key) {
-                    self.changed.insert(of);
-                }
-            }
+            reflect::Change::Gone(key) => self.remove_scaler(&key),
             reflect::Change::Complete => {}
+        }
+    }
+
+    fn remove_scaler(&mut self, key: &Key) {
+        let Some(target) = self.scalers.remove(key) else {
+            return;
+        };
+        self.changed.insert(target.1.clone());
+        if let Some(scaled) = self.scaled.get_mut(&target) {
+            scaled.remove(&key.name);
+            if scaled.is_empty() {
+                self.scaled.remove(&target);
+            }
         }
     }
 
@@ -451,145 +403,11 @@ impl Picture {
 
     fn left_alone(&self, key: &Key, entry: &Entry) -> Option<LeftAlone> {
         let kind = entry.chosen()?.kind;
-        let scaler = self
-            .scalers
-            .iter()
-            .find(|(_, of)| **of == (kind, key.clone()));
-        if let Some((scaler, _)) = scaler {
-            return Some(LeftAlone::By(scaler.name.to_string()));
+        let scalers = self.scaled.get(&(kind, key.clone()));
+        if let Some(scaler) = scalers.and_then(BTreeSet::first) {
+            return Some(LeftAlone::By(scaler.to_string()));
         }
         entry.held.map(LeftAlone::Until)
-    }
-}
-
-impl Shared {
-    fn owners_mut(&self, change: impl FnOnce(&mut Owners)) {
-        change(&mut self.owners.write().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Tells it, if it is this process that looks after the workload.
-    fn warn(&self, about: Subject, reason: &'static str, note: String) {
-        if self.desk.is_ours(&about.key.revision()) {
-            self.events.tell(News {
-                about,
-                tone: Tone::Warning,
-                reason,
-                note,
-            });
-        }
-    }
-}
-
-impl Entry {
-    /// The one that counts.
-    fn chosen(&self) -> Option<&Workload> {
-        self.workloads.values().next()
-    }
-
-    fn wanted(&self) -> u32 {
-        let Some(workload) = self.chosen() else {
-            return 0;
-        };
-        match self.asked {
-            // What is seen of it is older than our own word.
-            Some(asked) if workload.version.is_before(asked.version) => asked.pods,
-            _ => workload.replicas,
-        }
-    }
-
-    /// Whether somebody else has changed the number that we asked for.
-    fn look_for_others(&mut self, shared: &Shared) {
-        let Some((workload, asked)) = self.workloads.values().next().zip(self.asked) else {
-            return;
-        };
-        if workload.version.is_before(asked.version) || workload.replicas == asked.pods {
-            return;
-        }
-        self.asked = None;
-        let ours = shared.desk.asked(&workload.key.revision()) == Some(workload.replicas);
-        if ours || workload.scaled_by.as_deref() == Some(MANAGER) {
-            // Our own word, of which the answer is not here yet; or that of another autoscaler of
-            // ours, which looks after it now.
-            return;
-        }
-        self.held = Some(Instant::now() + HOLD);
-        let who = workload.scaled_by.as_deref().unwrap_or("somebody else");
-        let (wanted, now) = (asked.pods, workload.replicas);
-        let text = format!(
-            "{who} has scaled it to {now}, where {wanted} was asked for: its scale is left alone for \
-             {} s",
-            HOLD.as_secs()
-        );
-        shared.warn(subject(workload), "ScaledByAnother", text);
-    }
-
-    fn revision(
-        &self,
-        id: &RevisionId,
-        shared: &Shared,
-        positions: &Positions,
-    ) -> Option<Revision> {
-        let workload = self.chosen()?;
-        let settings = self.settings.as_ref()?;
-        let port = settings.port.unwrap_or(0);
-        let placed = self.pods.values();
-        let mut pods: Vec<_> = placed
-            .filter_map(|(pod, asked)| pod.picture(port, *asked))
-            .filter(|_| settings.port.is_some())
-            .collect();
-        pods.sort_by_key(|pod| pod.addr);
-        let unplaced = self.pods.values().filter(|(pod, _)| pod.ip.is_none());
-        let trouble = self.pods.values().find_map(|(pod, _)| pod.trouble.clone());
-        let trouble = trouble.or_else(|| Some(workload.trouble.as_deref()?.into()));
-        Some(Revision {
-            id: id.clone(),
-            service: settings.service.as_str().into(),
-            configuration: workload.key.name.clone(),
-            annotations: Arc::clone(&self.annotations),
-            slots: settings.slots,
-            timeouts: settings.timeouts,
-            protocol: settings.protocol,
-            reachability: Reachability::Reachable,
-            wanted: self.wanted(),
-            pods: pods.into(),
-            unplaced: u32::try_from(unplaced.count()).unwrap_or(u32::MAX),
-            position: positions.of(&workload.key),
-            readiness: if settings.queue_proxy {
-                Readiness::Probed {
-                    early: workload.probed == Probed::ByAnswer,
-                    service: None,
-                }
-            } else {
-                Readiness::Trusted
-            },
-            queue_proxy: settings.queue_proxy,
-            standing: shared.remembers.then(|| self.standing(shared)).flatten(),
-            trouble: match settings.port {
-                Some(_) => trouble,
-                None => Some("it is not known where its pods take requests".into()),
-            },
-        })
-    }
-
-    /// `None` where a Service of that name is somebody else's: then nothing can be remembered.
-    fn standing(&self, shared: &Shared) -> Option<Arc<penstock_cluster::Standing>> {
-        let workload = self.chosen()?;
-        let settings = self.settings.as_ref()?;
-        let name = Key::new(
-            Arc::clone(&workload.key.namespace),
-            settings.service.as_str(),
-        );
-        if shared.desk.is_foreign(&name) {
-            return None;
-        }
-        let service = self.service.as_ref().filter(|service| service.key == name);
-        let [_, _, host] = settings::hosts_of(&settings.service, &name.namespace, &shared.domain);
-        let none = BTreeMap::new();
-        Some(Arc::new(standing::read(
-            service.map_or(&none, |service| &service.annotations),
-            service.map(|_| format!("{host}:80").into()),
-            workload.created,
-        )))
     }
 }
 
@@ -647,27 +465,3 @@ impl Painter for Picture {
         routed || !changed.is_empty()
     }
 }
-
-/// Whether anything differs that shows.
-fn differs(before: &Workload, now: &Workload) -> bool {
-    before.uid != now.uid
-        || before.replicas != now.replicas
-        || before.annotations != now.annotations
-        || before.containers != now.containers
-        || before.probed != now.probed
-        || before.trouble != now.trouble
-        || before.selector != now.selector
-}
-
-/// Whom Events are about.
-pub(crate) fn subject(workload: &Workload) -> Subject {
-    Subject {
-        api_version: "apps/v1",
-        kind: workload.kind.to_string(),
-        key: workload.key.clone(),
-        uid: workload.uid.clone(),
-    }
-}
-
-#[cfg(test)]
-mod tests;

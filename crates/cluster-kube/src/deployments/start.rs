@@ -12,9 +12,10 @@ use tokio::sync::{mpsc, watch};
 use super::arrange::{self, Arranger};
 use super::desk::Desk;
 use super::owners::Owners;
-use super::picture::{Change, OwnedPod, Part, Picture, Scaler, Shared};
+use super::picture::{Change, OwnedPod, Picture, Scaler};
 use super::scale_in::Marker;
 use super::services::{self, MANAGED_BY};
+use super::shared::{Part, Shared};
 use super::slices::{TO, To};
 use super::{Deployments, Hands, LABEL, Options, Role};
 use crate::Key;
@@ -46,7 +47,7 @@ pub(super) fn start(client: Client, options: Options, role: Role) -> Deployments
         Role::Activator { own } => (own, Arc::new(|_: &_| false) as _, None),
         Role::Autoscaler { ours, activators } => (None, ours, Some(activators)),
     };
-    let desk = Arc::new(Desk::new(ours));
+    let desk = Arc::new(Desk::new(ours, activators.is_some()));
     let owners = Arc::new(RwLock::new(Owners::default()));
     let events = match activators {
         Some(_) => Events::start(&client, "autoscaler", &complaints, &tasks),

@@ -18,6 +18,8 @@ use super::{Backoff, Complaints, Permission, Rhythm, Selection, Shape, chance};
 const ANSWER: Duration = Duration::from_secs(30);
 /// Silence beyond the end of a watch after which it has ended without a word.
 const MARGIN: Duration = Duration::from_secs(5);
+/// Longest watch that the client asks for.
+const LONGEST: Duration = Duration::from_secs(290);
 /// A watch that ends sooner, and told nothing, is as good as one that failed.
 const BRIEF: Duration = Duration::from_secs(1);
 
@@ -183,7 +185,8 @@ impl<K: Shape> Ear<K> {
     /// How long the next watch is. All of them end at times of their own.
     fn time(&self) -> Duration {
         let eighth = self.rhythm.watch / 8;
-        self.rhythm.watch - eighth + (eighth * 2).mul_f64(chance())
+        let time = self.rhythm.watch - eighth + (eighth * 2).mul_f64(chance());
+        time.min(LONGEST)
     }
 
     async fn tell(&self, heard: Heard<K>) -> Result<(), Stopped> {

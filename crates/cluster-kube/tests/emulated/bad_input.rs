@@ -145,9 +145,6 @@ async fn case_111_what_somebody_changes_of_our_service_is_mended() {
     let world = world_of([with_queue_proxy(deployment("hello"))]).await;
     let id = id("hello");
     world.settle(&id, true).await;
-    world.server.edit("Service", "default", "hello", |service| {
-        service["spec"]["selector"] = json!({ "app": "hello" });
-    });
     let slice = world.server.list("EndpointSlice", "default")[0]["metadata"]["name"].clone();
     let slice = slice.as_str().unwrap().to_owned();
     world.server.delete("EndpointSlice", "default", &slice);
@@ -156,10 +153,13 @@ async fn case_111_what_somebody_changes_of_our_service_is_mended() {
         .wait_until("EndpointSlice", "default", &slice, |_| true)
         .await;
     assert_eq!(world.endpoints("default", "hello"), ["127.9.0.1"]);
-    let selects = |service: &Value| service["spec"]["selector"].is_null();
+    world.server.edit("Service", "default", "hello", |service| {
+        service["spec"]["selector"] = json!({ "app": "hello" });
+    });
+    let chooses_none = |service: &Value| service["spec"]["selector"].is_null();
     loop {
         world.settle(&id, true).await;
-        if selects(&world.server.get("Service", "default", "hello").unwrap()) {
+        if chooses_none(&world.server.get("Service", "default", "hello").unwrap()) {
             break;
         }
     }

@@ -21,7 +21,7 @@ async fn world() -> World {
     World::autoscaler(server).await
 }
 
-fn owned_by<'a>(object: &'a serde_json::Value) -> (&'a str, &'a str) {
+fn owned_by(object: &serde_json::Value) -> (&str, &str) {
     let owner = &object["metadata"]["ownerReferences"][0];
     (
         owner["kind"].as_str().unwrap(),
