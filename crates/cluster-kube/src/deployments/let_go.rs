@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::arrange::{Arranger, unwritten};
 use super::services::{MANAGED_BY, SeenService};
+use super::slices::SLICE_MANAGED_BY;
 use crate::Key;
 use crate::event::{News, Subject, Tone};
 use crate::object::{
@@ -131,7 +132,10 @@ impl Arranger {
         let limit = Instant::now() + TAKEN_OVER;
         let Key { namespace, name } = &service.key;
         while workload.replicas > 0 && Instant::now() < limit {
-            let labels = format!("{SERVICE_NAME}={name},{}!={}", MANAGED_BY.0, MANAGED_BY.1);
+            let labels = format!(
+                "{SERVICE_NAME}={name},{}!={}",
+                SLICE_MANAGED_BY.0, SLICE_MANAGED_BY.1
+            );
             let slices = self.writer.list::<SliceObject>(namespace, &labels).await;
             let slices =
                 slices.map_err(|error| unwritten("EndpointSlice", &service.key, &error))?;

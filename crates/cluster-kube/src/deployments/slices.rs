@@ -14,8 +14,10 @@ use crate::object::{EndpointSlice, SERVICE_NAME};
 pub(crate) const TO: &str = "penstock.dev/to";
 /// Annotation of a slice: the workload whose requests are led.
 pub(crate) const WORKLOAD: &str = "penstock.dev/workload";
-/// Label by which other controllers know that a slice is not theirs.
-const SLICE_MANAGED_BY: (&str, &str) = ("endpointslice.kubernetes.io/managed-by", "penstock.dev");
+/// Label by which every controller knows its own slices. The one of a Service's other labels says
+/// nothing: Kubernetes' own controller copies them onto the slices that it makes.
+pub(crate) const SLICE_MANAGED_BY: (&str, &str) =
+    ("endpointslice.kubernetes.io/managed-by", "penstock.dev");
 /// Most endpoints in one slice, as Kubernetes' own controller has it.
 const MOST: usize = 100;
 

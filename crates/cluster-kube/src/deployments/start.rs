@@ -16,7 +16,7 @@ use super::picture::{Change, OwnedPod, Picture, Scaler};
 use super::scale_in::Marker;
 use super::services::{self, MANAGED_BY};
 use super::shared::{Part, Shared};
-use super::slices::{TO, To};
+use super::slices::{SLICE_MANAGED_BY, TO, To};
 use super::{Deployments, Hands, LABEL, Options, Role};
 use crate::Key;
 use crate::event::Events;
@@ -209,8 +209,8 @@ impl Watched {
     async fn paths(self) {
         let labels = format!(
             "{}={},{TO}={}",
-            MANAGED_BY.0,
-            MANAGED_BY.1,
+            SLICE_MANAGED_BY.0,
+            SLICE_MANAGED_BY.1,
             To::Activators.as_str()
         );
         let selection = self.selection(Some(labels));
@@ -266,7 +266,7 @@ async fn search(reflector: Reflector, workload: Workload, late: mpsc::Sender<Pod
 async fn slices(reflector: Reflector, namespace: Option<String>, desk: Arc<Desk>) {
     let selection = Selection {
         namespace,
-        labels: Some(format!("{}={}", MANAGED_BY.0, MANAGED_BY.1)),
+        labels: Some(format!("{}={}", SLICE_MANAGED_BY.0, SLICE_MANAGED_BY.1)),
         fields: None,
     };
     follow_slices(&reflector, &selection, |change| desk.take_slice(change)).await;
