@@ -214,6 +214,20 @@ impl Policy {
         }
     }
 
+    /// As [`Policy::decide`] of the policy `knative`, as if its windows had come to `status`.
+    #[cfg(test)]
+    pub(crate) fn decide_as(
+        &mut self,
+        status: penstock_scaling::knative::Status,
+        ready: u32,
+        now: Duration,
+    ) -> Verdict {
+        match self {
+            Self::Knative(knative) => knative.decide_as(status, ready, now),
+            Self::Demand(_) => panic!("another policy"),
+        }
+    }
+
     /// The figures of `now`.
     pub(crate) fn figures(&self, now: Duration) -> Figures {
         match self {

@@ -138,6 +138,12 @@ impl Scaler {
         self.policy.confirm(now);
     }
 
+    /// The policy itself.
+    #[cfg(test)]
+    pub(crate) fn policy(&mut self) -> &mut Policy {
+        &mut self.policy
+    }
+
     pub(crate) fn kind(&self) -> PolicyKind {
         self.policy.kind()
     }

@@ -251,6 +251,11 @@ impl Watched {
     /// Decides. A change has to be asked for and told.
     pub(crate) fn decide(&mut self, now: Duration) -> Option<Change> {
         let verdict = self.scaler.decide(self.ready, now);
+        self.take(verdict, now)
+    }
+
+    /// Takes a verdict.
+    fn take(&mut self, verdict: Verdict, now: Duration) -> Option<Change> {
         self.mode = verdict.mode;
         self.stand(now);
         let from = self.wanted;
@@ -401,3 +406,6 @@ fn is_nothing(report: &Demand) -> bool {
 fn ready(revision: &Revision) -> u32 {
     u32::try_from(revision.ready().count()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

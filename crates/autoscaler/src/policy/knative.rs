@@ -144,6 +144,11 @@ impl Knative {
             self.status.update(&decision);
             decision
         });
+        self.act(decision, ready, now)
+    }
+
+    /// Takes a step after a decision, or after none where there was nothing to decide on.
+    fn act(&mut self, decision: Option<Decision>, ready: u32, now: Duration) -> Verdict {
         let spec = self.decider.spec();
         let step = self.stand.step(spec, self.status, self.wanted, ready, now);
         // What the pods have not told takes none of them away. Where none is ready, there is none
@@ -167,6 +172,14 @@ impl Knative {
                 reason: step.why,
             }),
         }
+    }
+
+    /// As [`Knative::decide`], as if the windows had come to `status`.
+    #[cfg(test)]
+    pub(crate) fn decide_as(&mut self, status: Status, ready: u32, now: Duration) -> Verdict {
+        let decision = self.decider.decide(Averages::default(), ready, now);
+        self.status = status;
+        self.act(Some(decision), ready, now)
     }
 
     pub(crate) fn figures(&self) -> Figures {

@@ -121,6 +121,10 @@ impl Stand {
         if next.ask == Some(0) && !self.confirmed.is_some_and(fresh) {
             (state, next) = self.attempt(spec, decided, replicas, ready, false, now);
         }
+        // The original asks within the step: what the answer is for lasts as long as it did before.
+        if next.needs_confirmation() && self.state.is_inactive() {
+            state.since = self.state.since;
+        }
         self.state = state;
         if !state.is_inactive() {
             self.confirmed = None;

@@ -11,7 +11,7 @@ use crate::policy::Stood;
 use crate::settling::Settling;
 
 /// Shortest time until a decision that nothing else asks for.
-const SOONEST: Duration = Duration::from_millis(10);
+const SOONEST: Duration = Duration::from_millis(1);
 
 /// What there is where the cluster arranges the path.
 #[derive(Debug)]
