@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Client;
 use kube::api::{Api, PostParams};
+use penstock_cluster::Change;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -52,6 +53,23 @@ pub(crate) struct News {
     /// One word in CamelCase, by which a program tells Events apart.
     pub(crate) reason: &'static str,
     pub(crate) note: String,
+}
+
+impl News {
+    /// That the number of pods was changed, and why.
+    pub(crate) fn scaled(about: Subject, change: Change<'_>) -> Self {
+        let Change { from, to, why } = change;
+        Self {
+            about,
+            tone: Tone::Normal,
+            reason: match to {
+                0 => "ScaledToZero",
+                _ if to > from => "ScaledUp",
+                _ => "ScaledDown",
+            },
+            note: format!("from {from} to {to} pods: {why}"),
+        }
+    }
 }
 
 /// Where Events are told. Clones tell the same writer.

@@ -44,7 +44,7 @@ pub use desk::IsOurs;
 pub use settings::{AnnotationCheck, rejected};
 
 use crate::Key;
-use crate::event::{Events, News, Tone};
+use crate::event::{Events, News};
 use crate::picture::{Complete, Tasks};
 use crate::reflect::{Reach, Rhythm};
 use crate::scale::{self, Unscaled};
@@ -224,16 +224,6 @@ impl Cluster for Deployments {
         let Some((hands, filed)) = self.hands.as_ref().zip(filed) else {
             return;
         };
-        let reason = match change {
-            Change { to: 0, .. } => "ScaledToZero",
-            Change { from, to, .. } if to > from => "ScaledUp",
-            Change { .. } => "ScaledDown",
-        };
-        hands.events.tell(News {
-            about: filed.subject(),
-            tone: Tone::Normal,
-            reason,
-            note: format!("from {} to {} pods: {}", change.from, change.to, change.why),
-        });
+        hands.events.tell(News::scaled(filed.subject(), change));
     }
 }

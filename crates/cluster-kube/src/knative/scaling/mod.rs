@@ -7,6 +7,8 @@
 //! pods          ─┘
 //! ```
 //!
+//! Changes of scale are told by Events on the Deployment.
+//!
 //! A revision is a PodAutoscaler of the class `kpa.autoscaling.knative.dev`; those of other classes
 //! are not in the picture. What Knative's own RBAC gives its autoscaler is enough.
 //!
@@ -21,13 +23,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use penstock_cluster::{BoxFuture, Cluster, ScaleError, Snapshot, Wish};
+use penstock_cluster::{BoxFuture, Change, Cluster, ScaleError, Snapshot, Wish};
 use penstock_types::RevisionId;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::Options;
 use crate::Key;
+use crate::event::{Events, News};
 use crate::picture::{BACKLOG, Complete, Tasks, keep};
 use crate::reflect::{Complaints, Reach, Reflector, Selection, chain};
 use crate::scale::{self, Target, Unscaled};
@@ -41,6 +44,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub struct Scaling {
     client: Client,
     store: Store,
+    events: Events,
     pictures: watch::Receiver<Arc<Snapshot>>,
     complete: Complete,
     reach: watch::Receiver<Reach>,
@@ -55,6 +59,7 @@ impl Scaling {
         let reach = complaints.reach();
         let tasks = Tasks::default();
         let store = Store::default();
+        let events = Events::start(&client, "autoscaler", &complaints, &tasks);
         let (to, changes) = mpsc::channel(BACKLOG);
         follow(&client, options, &complaints, &tasks, &to);
         let (snapshots, pictures) = watch::channel(Arc::default());
@@ -64,6 +69,7 @@ impl Scaling {
         Arc::new(Self {
             client,
             store,
+            events,
             pictures,
             complete,
             reach,
@@ -171,6 +177,12 @@ impl Cluster for Scaling {
                 Err(late) => Err(refused(revision, &late)),
             }
         })
+    }
+    fn told(&self, revision: &RevisionId, change: Change<'_>) {
+        let known = self.store.known(&Key::from(revision));
+        if let Some(subject) = known.and_then(|known| known.subject()) {
+            self.events.tell(News::scaled(subject, change));
+        }
     }
 }
 

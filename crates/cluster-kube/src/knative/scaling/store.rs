@@ -13,6 +13,7 @@ use penstock_types::{Protocol, Reachability, RevisionId, Slots, Timeouts};
 use super::objects::{Deployment, Metric, PodAutoscaler, PodObject, ServerlessService, condition};
 use super::status::{moment, standing};
 use crate::Key;
+use crate::event::Subject;
 use crate::picture::Painter;
 use crate::reflect::Change;
 
@@ -41,6 +42,7 @@ pub(super) enum Seen {
 #[derive(Debug)]
 pub(super) struct Workload {
     own: Key,
+    uid: String,
     revision: Key,
     replicas: u32,
 }
@@ -219,9 +221,23 @@ impl Workload {
     pub(super) fn of(deployment: &Deployment) -> Option<Self> {
         Some(Self {
             own: Key::of(&deployment.metadata),
+            uid: deployment.metadata.uid.clone().unwrap_or_default(),
             revision: owner(&deployment.metadata)?,
             // Absent is 1 (apps/v1, `replicas`).
             replicas: deployment.spec.replicas.unwrap_or(1),
+        })
+    }
+}
+
+impl Known {
+    /// The Deployment, for who looks at it.
+    pub(super) fn subject(&self) -> Option<Subject> {
+        let workload = self.workload.as_ref()?;
+        Some(Subject {
+            api_version: "apps/v1",
+            kind: "Deployment".to_owned(),
+            key: workload.own.clone(),
+            uid: workload.uid.clone(),
         })
     }
 }

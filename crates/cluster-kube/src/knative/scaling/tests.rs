@@ -466,3 +466,15 @@ async fn one_that_is_made_anew_under_the_same_name_is_new() {
     let new = |it: &Arc<Snapshot>| activity(it) == Some(Activity::New);
     snapshots.wait_for(new).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_change_of_scale_is_an_event_on_the_deployment() {
+    let (server, scaling) = installed().await;
+    let (from, to, why) = (1, 7, "65 in flight, 10 a pod");
+    scaling.told(&hello(), Change { from, to, why });
+    let made = |call: &Call| call.resource == "events" && call.verb == "create";
+    let event = server.until_called(made).await.body;
+    assert_eq!(event["reason"], "ScaledUp");
+    assert_eq!(event["message"], "from 1 to 7 pods: 65 in flight, 10 a pod");
+    assert_eq!(event["involvedObject"]["name"], "hello-00001-deployment");
+}
