@@ -371,7 +371,7 @@ impl Targets for Pods {
     fn service(&self, revision: &Revision) -> Option<String> {
         revision.standing.as_ref()?.way.as_ref()?;
         let (namespace, name) = (revision.id.namespace(), revision.id.name());
-        Some(format!("{name}-private.{namespace}:9090"))
+        Some(format!("{}.{namespace}:9090", knative::name::private(name)))
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! Source: spec/activator.md §1.4, §4.1, §9.
 
-mod name;
+pub mod name;
 mod picture;
 mod places;
 pub mod scaling;

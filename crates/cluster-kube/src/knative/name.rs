@@ -11,7 +11,7 @@ const SUFFIX: &str = "-private";
 /// `REVISION-private`; of a longer name the start, its digest, and the same suffix.
 ///
 /// Source: spec/activator.md §1.4.
-pub(crate) fn private(revision: &str) -> String {
+pub fn private(revision: &str) -> String {
     let name = format!("{revision}{SUFFIX}");
     if name.len() <= LONGEST {
         return name;
