@@ -127,6 +127,17 @@ pub struct Api {
     pub burst: Option<NonZeroUsize>,
     /// The oldest version that will do.
     pub min_version: String,
+    /// What requests are for; `None` leaves it to what the cluster serves.
+    pub kind: Option<ClusterKind>,
+}
+
+/// What requests are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterKind {
+    /// Revisions that the controller of a Knative install keeps.
+    Knative,
+    /// Deployments and StatefulSets with a label.
+    Deployments,
 }
 
 /// Where an activator listens; 0 is any free port.
@@ -254,6 +265,15 @@ fn api<G: Fn(&str) -> Option<String>>(vars: &mut Vars<G>) -> Api {
         kubeconfig,
         server,
         cluster,
+        kind: vars.optional(
+            "PENSTOCK_CLUSTER",
+            "knative or deployments",
+            |text| match text {
+                "knative" => Some(ClusterKind::Knative),
+                "deployments" => Some(ClusterKind::Deployments),
+                _ => None,
+            },
+        ),
         qps: Some(qps).filter(|qps| *qps > 0.0),
         burst: NonZeroUsize::new(burst),
         min_version: vars.read(

@@ -23,6 +23,7 @@
 //! - `cold_start.rs`: how long each stage of a cold start took
 //! - `server_timing.rs`: the same, for the one who waited
 //! - `waiting.rs`: answers that begin before there is a pod
+//! - `kube.rs`: the world of an activator on Kubernetes, with the feature `kube`
 //! - `refusal.rs`: every answer that is not a pod's, with status and reason
 //! - `metrics.rs`: what is exported
 //! - `request_log.rs`: a line for each request
@@ -42,6 +43,8 @@ mod demand;
 mod discovery;
 pub mod env;
 mod idle;
+#[cfg(feature = "kube")]
+pub mod kube;
 mod metrics;
 mod own_limit;
 mod pace;

@@ -96,6 +96,14 @@ async fn serve(settings: Settings) -> ExitCode {
 /// # Errors
 ///
 /// Why it cannot be reached, in a sentence.
+#[cfg(feature = "kube")]
+async fn cluster(settings: &Settings) -> Result<World, String> {
+    let world = penstock_activator::kube::reach(settings).await;
+    world.map_err(|error| error.to_string())
+}
+
+/// The same in a build that reaches no cluster.
+#[cfg(not(feature = "kube"))]
 #[expect(clippy::unused_async, reason = "to reach a cluster takes time")]
 async fn cluster(settings: &Settings) -> Result<World, String> {
     Err(format!(

@@ -17,7 +17,12 @@ use crate::choices::waiting_page;
 use crate::metrics::Names;
 
 /// Our own variables: name, default, meaning.
-pub const OWN: [(&str, &str, &str); 20] = [
+pub const OWN: [(&str, &str, &str); 21] = [
+    (
+        "PENSTOCK_CLUSTER",
+        "knative where the API group serving.knative.dev is served, else deployments",
+        "what requests are for: Revisions, or Deployments and StatefulSets with a label",
+    ),
     (
         "PENSTOCK_COMPATIBLE",
         "false",

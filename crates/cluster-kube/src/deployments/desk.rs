@@ -191,6 +191,13 @@ impl Desk {
         self.files().filed.get(id).cloned()
     }
 
+    /// From now on its number is not ours to set.
+    pub(crate) fn leave_alone(&self, id: &RevisionId, why: LeftAlone) {
+        if let Some(filed) = self.files().filed.get_mut(id) {
+            filed.left_alone = Some(why);
+        }
+    }
+
     /// Notes what is about to be asked for.
     pub(crate) fn asks(&self, id: &RevisionId, pods: u32) {
         self.files().asked.insert(id.clone(), pods);

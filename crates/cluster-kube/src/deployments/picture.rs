@@ -358,6 +358,9 @@ impl Picture {
                 let chosen = self.revisions.get(&of).and_then(Entry::chosen);
                 if let Some(workload) = chosen.filter(|workload| workload.kind == scaler.kind) {
                     let name = &scaler.key.name;
+                    // At once, not with the next picture: it may be fighting already.
+                    let why = LeftAlone::By(name.to_string());
+                    self.shared.desk.leave_alone(&of.revision(), why);
                     let text = format!(
                         "the HorizontalPodAutoscaler {name} scales it too: its scale is left alone \
                          until one of the two is taken away, the HorizontalPodAutoscaler or the \
