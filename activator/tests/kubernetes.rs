@@ -22,7 +22,7 @@ fn settings(server: &ApiServer, more: &[(&str, &str)]) -> Settings {
         let found = all.copied().find(|(known, _)| *known == name);
         found.map(|(_, value)| value.to_owned())
     };
-    let flags = Flags::read([format!("-server={url}")].into_iter()).unwrap();
+    let flags = Flags::read([format!("-server={url}")]).unwrap();
     let around = Surroundings {
         resolv_conf: "",
         workers: NonZeroUsize::MIN,
