@@ -6,6 +6,7 @@
 //! - `idle.rs`: what a hundred services at zero cost
 //! - `sidecar.rs`: the queue-proxy by itself, in every respect; `micro.rs`: single steps
 //! - `autoscaler.rs`: ten thousand revisions reported each second, and the way to a first scale call
+//! - `activator.rs`: what waits in it, what passes it, and what it does when there is too much
 //! - `soak.rs`: minutes of mixed load with faults, and what is left of it
 //! - `backend.rs`: the workload of all of them
 //! - `peers.rs`, `load.rs`: what they are compared with, and who asks
@@ -16,6 +17,7 @@
     reason = "a report for a person is what this prints"
 )]
 
+mod activator;
 mod autoscaler;
 mod backend;
 mod cold;
@@ -80,6 +82,22 @@ enum What {
         #[arg(long, default_value_t = 20)]
         seconds: u32,
     },
+    /// The activator as a process: processor time beside nginx, memory of those who wait, overload,
+    /// release, fairness, demand (about five minutes; needs nginx and wrk)
+    Activator {
+        /// Only these parts [default: all]
+        #[arg(value_enum)]
+        parts: Vec<activator::Part>,
+        /// Rounds of those that are measured in turns
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+        /// Seconds of overload
+        #[arg(long, default_value_t = 60)]
+        overload_seconds: u32,
+        /// Seconds of each turn of the fairness part
+        #[arg(long, default_value_t = 10)]
+        fairness_seconds: u32,
+    },
     /// The queue-proxy under mixed load with faults on both sides: memory, failed, leaked
     Soak {
         /// Minutes
@@ -92,6 +110,9 @@ enum What {
     /// An autoscaler over a cluster that stays as it is, by variables
     #[command(hide = true)]
     AutoscalerStage,
+    /// An activator over a cluster that is told its pods, by variables
+    #[command(hide = true)]
+    ActivatorStage,
     /// The workload: answers every GET with 13 bytes on $PORT
     #[command(hide = true)]
     Backend,
@@ -109,6 +130,13 @@ fn main() -> ExitCode {
         What::Soak { minutes, workers } => soak::run(minutes, workers),
         What::Micro => micro::run(),
         What::Autoscaler { seconds } => autoscaler::run(seconds),
+        What::Activator {
+            parts,
+            rounds,
+            overload_seconds,
+            fairness_seconds,
+        } => activator::run(&parts, rounds, overload_seconds, fairness_seconds),
+        What::ActivatorStage => activator::stage::run(),
         What::AutoscalerStage => autoscaler::stage::run(),
         What::Backend => backend::run(),
         What::Sidecar { rounds, workers } => sidecar::run(rounds, workers),

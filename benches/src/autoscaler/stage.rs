@@ -52,7 +52,7 @@ pub(crate) fn name(n: u32) -> String {
 }
 
 /// One with ten slots a pod, and so many pods that are ready.
-pub(super) fn revision(name: &str, pods: u32) -> Revision {
+pub(crate) fn revision(name: &str, pods: u32) -> Revision {
     let service: Arc<str> = name.trim_end_matches("-00001").into();
     let now = Instant::now();
     let pods = (0..pods).map(|n| Pod {
@@ -85,14 +85,14 @@ pub(super) fn revision(name: &str, pods: u32) -> Revision {
 }
 
 /// A cluster that takes every wish, and does nothing.
-pub(super) struct Still {
+pub(crate) struct Still {
     snapshot: watch::Sender<Arc<Snapshot>>,
     asked: mpsc::UnboundedSender<u32>,
 }
 
 impl Still {
     /// Each wish is told to the receiver.
-    pub(super) fn new(
+    pub(crate) fn new(
         revisions: impl Iterator<Item = Revision>,
     ) -> (Self, mpsc::UnboundedReceiver<u32>) {
         let snapshot = Snapshot {
@@ -107,6 +107,20 @@ impl Still {
             asked,
         };
         (still, wishes)
+    }
+
+    /// Gives a revision these pods.
+    pub(crate) fn place(&self, id: &RevisionId, pods: Arc<[Pod]>) {
+        self.snapshot.send_modify(|snapshot| {
+            let snapshot = Arc::make_mut(snapshot);
+            if let Some(known) = snapshot.revisions.get(id) {
+                let revision = Revision {
+                    pods,
+                    ..Revision::clone(known)
+                };
+                snapshot.revisions.insert(id.clone(), Arc::new(revision));
+            }
+        });
     }
 }
 
