@@ -11,7 +11,11 @@
 //!   the answer holds slot, demand and counts to its last byte ◄────────────────────────────┘
 //! ```
 //!
+//! The wait itself is in `request/wait.rs`.
+//!
 //! Source: spec/activator.md §2, §3.3, §7.
+
+mod wait;
 
 use std::future::Future;
 use std::pin::pin;
@@ -19,9 +23,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
-use penstock_gate::{Admit, Refused, Slot};
-use penstock_relay::body::{Body, BodyError, Deadlines, Guard, Late, Relayed};
+use http::{HeaderName, HeaderValue, Request, Response};
+use penstock_gate::Slot;
+use penstock_relay::body::{Body, BodyError, Guard, Relayed};
 use penstock_relay::deadline::{Limits, TooLate};
 use penstock_relay::forward::{ForwardError, Outgoing, Relay};
 use penstock_relay::headers;
@@ -33,31 +37,29 @@ use penstock_runtime::metrics::Outcome;
 use penstock_runtime::seldom::Seldom;
 use penstock_runtime::trace::Tracer;
 use penstock_types::{Protocol, header};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::aside::{self, Fault};
 use crate::bind::{Overflow, ToPods};
-use crate::budget::{self, Budget, Charge};
+use crate::budget::{self, Budget};
 use crate::demand::{Open, Reporter, Tracker};
 use crate::discovery::Scout;
 use crate::metrics::{Counted, Measured, Metrics};
 use crate::own_limit::{grpc_type, own_limit};
 use crate::probe::{self, Health};
-use crate::refusal::{NoRoom, RequestError, is_cut_off, is_unreached};
+use crate::refusal::{RequestError, is_cut_off, is_unreached};
 use crate::request_log::RequestLines;
 use crate::revision::{Entry, Place};
 use crate::route::Rules;
 use crate::server_timing::Marks;
 use crate::table::{Row, Table, Terms};
-use crate::waiting::{self, Told, Waiting};
+use crate::waiting::{Told, Waiting};
+use wait::Moment;
 
 /// Most of a request's body that is kept to send it to another pod.
 const REPLAY_LIMIT: usize = 64 * 1024;
-
-/// Time for a caller who was told that it waits to take the end of that.
-const LAST_WORD: Duration = Duration::from_secs(10);
 
 /// Beside what the workload itself says there.
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -193,12 +195,6 @@ enum Turn {
     Later(u64),
 }
 
-/// How the first moments of a wait ended.
-enum Moment {
-    Slot(Slot<Place>, Open),
-    Waits(Box<Waiting>),
-}
-
 /// What a request occupies.
 #[derive(Debug)]
 struct Held {
@@ -300,78 +296,6 @@ impl App {
         }))
     }
 
-    /// Waits for as long as its caller has patience, which is then told that it waits.
-    async fn wait_a_moment(
-        &self,
-        told: Told,
-        revision: &Arc<Entry>,
-        bytes: u64,
-        limits: Limits,
-        demand: Open,
-    ) -> Result<Moment, RequestError> {
-        let charge = self.charge(revision, bytes)?;
-        let queued = Counted::new(&revision.gauges.queued);
-        if !revision.gate.has_places() {
-            self.urge(revision, false);
-        }
-        let mut admit = revision.gate.admit();
-        let due = limits.answer_due();
-        let moment = (limits.arrived() + told.patience()).min(due);
-        match timeout_at(moment, &mut admit).await {
-            Ok(Ok(slot)) => {
-                revision.pace.left(Instant::now().into_std());
-                Ok(Moment::Slot(slot, demand))
-            }
-            Ok(Err(refused)) => Err(self.refused(revision, refused)),
-            Err(_elapsed) => Ok(Moment::Waits(Box::new(Waiting {
-                told,
-                revision: Arc::clone(revision),
-                admit,
-                due,
-                since: limits.arrived(),
-                _held: (charge, queued, demand),
-            }))),
-        }
-    }
-
-    /// The answer that lasts as long as the wait.
-    fn tell_wait(
-        self: Arc<Self>,
-        waiting: Waiting,
-        mut measured: Measured,
-    ) -> Response<Body<Inside>> {
-        let deadlines = Deadlines {
-            whole: waiting.due + LAST_WORD,
-            idle: None,
-            late: Late::Reset,
-        };
-        let answer = waiting.answer();
-        measured.ends_with(answer.status());
-        let inside = Inside {
-            measured,
-            held: None,
-            shared: Arc::clone(&self.shared),
-        };
-        answer.map(|body| body.until(deadlines).holding(inside))
-    }
-
-    /// Its share of the memory for those who wait.
-    fn charge(&self, revision: &Arc<Entry>, bytes: u64) -> Result<Charge, RequestError> {
-        let charge = self.shared.budget.charge(revision, bytes);
-        let charge = charge.ok_or_else(|| self.no_room(revision, NoRoom::Memory))?;
-        if revision.gate.waiting() == 0 {
-            revision.pace.line_begins(Instant::now().into_std());
-        }
-        Ok(charge)
-    }
-
-    fn refused(&self, revision: &Entry, refused: Refused) -> RequestError {
-        match refused {
-            Refused::Full => self.no_room(revision, NoRoom::Line),
-            Refused::Closed => RequestError::Gone,
-        }
-    }
-
     /// Waits for a slot and forwards, again and again while nothing was sent to anybody.
     async fn exchange(
         &self,
@@ -468,36 +392,6 @@ impl App {
         }
     }
 
-    async fn wait(&self, request: Sent<'_>, admit: Admit<Place>) -> Result<Active, RequestError> {
-        let revision = request.revision;
-        let _waiting = Counted::new(&revision.gauges.queued);
-        // Nobody reads the body meanwhile, and with it that the caller has left.
-        let _noticing = request
-            .replay
-            .has_body()
-            .then(|| request.caller.notice_leaving());
-        if !revision.gate.has_places() {
-            self.urge(revision, false);
-        }
-        let admitted = match request.tells {
-            true => Box::pin(tell_meanwhile(request, admit)).await,
-            false => admit.await,
-        };
-        let slot = admitted.map_err(|refused| self.refused(revision, refused))?;
-        revision.pace.left(Instant::now().into_std());
-        Ok(Active::new(slot, revision))
-    }
-
-    fn no_room(&self, revision: &Entry, why: NoRoom) -> RequestError {
-        let waiting = revision.gate.waiting();
-        let (longest, now) = (revision.longest(), Instant::now().into_std());
-        RequestError::NoRoom {
-            why,
-            overflow: self.shared.overflow,
-            retry_after: revision.pace.retry_after(waiting, longest, now),
-        }
-    }
-
     /// Reports out of turn. Without the first word it is enough if another request does.
     fn urge(&self, revision: &Arc<Entry>, first: bool) {
         let own = revision.demand.begin_urging();
@@ -525,29 +419,6 @@ impl Active {
             slot,
             _counted: Counted::new(&revision.gauges.active),
         }
-    }
-}
-
-/// Waits, and says every now and then how it goes on.
-async fn tell_meanwhile(
-    request: Sent<'_>,
-    mut admit: Admit<Place>,
-) -> Result<Slot<Place>, Refused> {
-    let Sent {
-        revision,
-        caller,
-        limits,
-        ..
-    } = request;
-    // At once, as soon as it stands in line.
-    let mut pause = Duration::ZERO;
-    loop {
-        if let Ok(admitted) = timeout(pause, &mut admit).await {
-            return admitted;
-        }
-        let words = waiting::interim(revision, limits.arrived());
-        caller.interim(StatusCode::EARLY_HINTS, &words);
-        pause = waiting::EVERY;
     }
 }
 
