@@ -48,6 +48,8 @@ pub struct Caller {
     waiting: AtomicUsize,
     /// The request that was answered last was refused for want of room.
     refused: AtomicBool,
+    /// The request that is being answered is the last.
+    last: AtomicBool,
 }
 
 impl Caller {
@@ -65,6 +67,7 @@ impl Caller {
             reply: None,
             waiting: AtomicUsize::new(0),
             refused: AtomicBool::new(false),
+            last: AtomicBool::new(false),
         }
     }
 
@@ -117,6 +120,17 @@ impl Caller {
     /// the same connection of HTTP/1 is then made to wait a little: see `h1/rest.rs`.
     pub fn turn_away(&self) {
         self.refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes this the last request of its connection of HTTP/1, and the answer say so: the caller
+    /// then asks again over another, and perhaps somebody else. A connection that is upgraded goes
+    /// on, and so does one of HTTP/2.
+    pub fn dismiss(&self) {
+        self.last.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_last(&self) -> bool {
+        self.last.load(Ordering::Relaxed)
     }
 
     /// Whether the latest request was refused, asked once.

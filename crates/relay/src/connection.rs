@@ -184,7 +184,8 @@ impl Open {
     }
 
     fn end(&self, state: u8) {
-        self.state.store(state, Ordering::Release);
+        // What is cut stays cut, whoever closes it after that.
+        self.state.fetch_max(state, Ordering::AcqRel);
         let wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
         let all: Vec<Waker> = wakers.1.values().cloned().collect();
         drop(wakers);

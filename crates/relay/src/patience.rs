@@ -21,6 +21,9 @@ pub(crate) const HEAD_LIMIT: Duration = Duration::from_secs(60);
 /// Time for a caller to take an answer that was made here, and has no limit from anywhere else.
 pub(crate) const TAKE_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long a caller may go on sending what is not wanted, before it is reset.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
 tokio::task_local! {
     static OWN: Patience;
 }

@@ -251,7 +251,9 @@ impl<A: Answer> Accepting<A> {
     }
 
     /// At the end: takes who has connected already, since the system has told them that they are.
+    /// Open connections are told first: who finds the port closed may count on that.
     fn rest(self) {
+        self.seats[self.own].open.close();
         let mut cx = Context::from_waker(Waker::noop());
         while let Poll::Ready(Ok((stream, addr))) = self.socket.poll_accept(&mut cx) {
             self.place(stream, addr);

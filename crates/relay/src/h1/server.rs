@@ -7,7 +7,6 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::BytesMut;
 use http::{Method, Response, StatusCode, Version};
@@ -25,13 +24,10 @@ use crate::caller::Caller;
 use crate::connection::Open;
 use crate::incoming::Incoming;
 use crate::nearby::Wire;
-use crate::patience::{self, HEAD_LIMIT, TAKE_LIMIT};
+use crate::patience::{self, HEAD_LIMIT, LINGER, TAKE_LIMIT};
 use crate::refusal::text_error;
 use crate::serve::Answer;
 use crate::tunnel::{self, Terms};
-
-/// How long a caller may go on sending what is not wanted, before it is reset.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// What comes after an answer.
 enum Next<G> {
@@ -128,7 +124,7 @@ fn exchange<A: Answer>(
     answer: &Arc<A>,
     open: &Open,
 ) -> impl Future<Output = Next<A::Guard>> + Send {
-    let asked = Asked {
+    let mut asked = Asked {
         method: head.request.method().clone(),
         version: head.request.version(),
         keep: head.keep,
@@ -155,6 +151,7 @@ fn exchange<A: Answer>(
         if intake.lock().is_bad() {
             answered = text_error(StatusCode::BAD_REQUEST, "the body is malformed");
         }
+        asked.keep &= !caller.is_last();
         give(intake, asked, answered, open).await
     }
 }
@@ -369,6 +366,7 @@ async fn close(intake: &Shared, unread: bool) {
 mod tests {
     use super::*;
     use std::net::Ipv4Addr;
+    use std::time::Duration;
 
     use http::Request;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};

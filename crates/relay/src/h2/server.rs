@@ -29,7 +29,7 @@ use crate::date;
 use crate::headers;
 use crate::incoming::Incoming;
 use crate::nearby::Wire;
-use crate::patience::{HEAD_LIMIT, TAKE_LIMIT};
+use crate::patience::{HEAD_LIMIT, LINGER, TAKE_LIMIT};
 use crate::serve::Answer;
 
 /// Streams at once (spec/queue-proxy.md §2).
@@ -87,10 +87,26 @@ pub(crate) async fn serve<A: Answer>(wire: Wire, peer: Peer, answer: &Arc<A>, op
             }
         }
         if seen.is_flooded() {
-            connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-            return connection.poll_closed(cx).map(drop);
+            return Poll::Ready(());
         }
         stalled.poll_over(&seen, streams.is_empty(), cx)
+    })
+    .await;
+    if seen.is_flooded() {
+        streams.clear();
+        Box::pin(calm(connection, open)).await;
+    }
+}
+
+/// Tells a caller that it asks for too much, and goes a moment later, whether or not it listens.
+async fn calm(mut connection: Connection<Watched, Bytes>, open: &Open) {
+    connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+    let mut limit = pin!(sleep_until(Instant::now() + LINGER));
+    drive(open, |cx, _| {
+        if connection.poll_closed(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        limit.as_mut().poll(cx)
     })
     .await;
 }

@@ -66,6 +66,8 @@ pub(crate) struct Watched {
     wire: Wire,
     first: &'static [u8],
     frames: Option<Frames>,
+    /// Nothing more is written.
+    is_shut: bool,
     seen: Arc<Seen>,
 }
 
@@ -76,6 +78,7 @@ impl Watched {
             wire,
             first,
             frames: Some(Frames::default()),
+            is_shut: false,
             seen: Arc::default(),
         }
     }
@@ -86,6 +89,7 @@ impl Watched {
             wire,
             first: &[],
             frames: None,
+            is_shut: false,
             seen: Arc::default(),
         }
     }
@@ -141,8 +145,23 @@ impl AsyncWrite for Watched {
         Pin::new(&mut self.wire).poll_flush(cx)
     }
 
+    /// From a caller that floods, also reads until it closes: what is not read would make the
+    /// system reset the connection, and the last word be lost. Whoever polls sets a limit.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.wire).poll_shutdown(cx)
+        let this = &mut *self;
+        if !this.is_shut {
+            ready!(Pin::new(&mut this.wire).poll_shutdown(cx))?;
+            this.is_shut = true;
+        }
+        while this.seen.is_flooded() {
+            let mut unwanted = [0; 1024];
+            let mut unwanted = ReadBuf::new(&mut unwanted);
+            ready!(Pin::new(&mut this.wire).poll_read(cx, &mut unwanted))?;
+            if unwanted.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn is_write_vectored(&self) -> bool {
