@@ -97,6 +97,10 @@ impl Answer for App {
             return answer;
         }
         shared.drain.request_came();
+        if shared.drain.has_begun() {
+            // It is served, and the next one goes to a pod that stays.
+            caller.dismiss();
+        }
         let limits = Limits::start(shared.timeouts).ending(shared.late); // 7
         let (mut head, body) = request.into_parts();
         let bypass = shared.kubelet.probes(&mut head.headers, caller.addr().ip());

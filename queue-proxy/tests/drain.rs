@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use penstock_queue_proxy::Waited;
 use penstock_runtime::drain::Drained;
 use penstock_testkit::client::{Client, RawClient};
 use penstock_testkit::workload::Workload;
@@ -100,6 +101,39 @@ async fn requests_are_taken_until_it_was_quiet() {
     };
     let (drained, ()) = tokio::join!(proxy.running.drain(LATER, NEVER), asks);
     assert_eq!(drained, Drained::Clean);
+}
+
+#[tokio::test]
+async fn while_it_drains_callers_of_http1_are_told_to_come_by_another_connection() {
+    let workload = Workload::start().await;
+    let proxy = before(workload.addr()).start();
+    let ask = "GET /status/200 HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut kept = RawClient::connect(proxy.addr()).await;
+    kept.send(ask).await;
+    let answer = kept.read_response().await;
+    assert_eq!(answer.head.header("connection"), None);
+    let asks = async {
+        // One that was open before, and one that comes now.
+        for mut client in [kept, RawClient::connect(proxy.addr()).await] {
+            client.send(ask).await;
+            let answer = client.read_response().await;
+            assert_eq!(answer.head.status, 200);
+            assert_eq!(answer.head.header("connection"), Some("close"));
+            assert!(client.read_to_close().await.is_empty());
+        }
+        let mut h2 = Client::h2c(proxy.addr()).await;
+        for _ in 0..2 {
+            assert_eq!(h2.get("a", "/status/200").await.unwrap().status, 200);
+        }
+        // A container that was merely restarted goes on as before.
+        proxy.running.take_back();
+        let mut kept = Client::http1(proxy.addr()).await;
+        for _ in 0..2 {
+            assert_eq!(kept.get("a", "/status/200").await.unwrap().status, 200);
+        }
+    };
+    let (waited, ()) = tokio::join!(proxy.running.until_quiet(NEVER), asks);
+    assert_eq!(waited, Waited::TakenBack);
 }
 
 #[tokio::test]
