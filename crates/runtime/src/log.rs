@@ -177,11 +177,24 @@ pub fn init_live_records<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    let (subscriber, filter) = live_records(record, filter, writer);
+    tracing::subscriber::set_global_default(subscriber)?;
+    Ok(filter)
+}
+
+fn live_records<W>(
+    record: Record,
+    filter: Filter,
+    writer: W,
+) -> (impl Subscriber + Send + Sync, LiveFilter)
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
     let (filter, handle) = reload::Layer::new(filter.0);
     let shape = Shape::Json(Arc::new(record));
     let lines = layer(shape, writer, SystemTime::now);
-    tracing::subscriber::set_global_default(Registry::default().with(filter).with(lines))?;
-    Ok(LiveFilter(handle))
+    let subscriber = Registry::default().with(filter).with(lines);
+    (subscriber, LiveFilter(handle))
 }
 
 /// The filter of a process that logs.

@@ -210,6 +210,40 @@ fn a_filter_has_a_level_for_all_and_levels_for_modules() {
 }
 
 #[test]
+fn a_filter_that_is_set_later_counts_from_the_next_event_on() {
+    let kept = Kept::default();
+    let writer = kept.clone();
+    let first = "warn".parse().unwrap();
+    let (subscriber, live) = live_records(Record::default(), first, move || writer.clone());
+    tracing::subscriber::with_default(subscriber, || {
+        // The same events each time: where one stands, it must not be remembered as unwanted.
+        let events = |round: &str| {
+            tracing::debug!("debug {round}");
+            tracing::warn!("warn {round}");
+        };
+        events("at first");
+        live.set("debug".parse().unwrap());
+        events("with more");
+        live.clone().set("off".parse().unwrap());
+        events("with none");
+        live.set("warn".parse().unwrap());
+        events("at last");
+    });
+    let lines = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+    let told: Vec<&str> = lines
+        .lines()
+        .filter_map(|line| line.split("\"message\":\"").nth(1)?.split('"').next())
+        .collect();
+    let want = [
+        "warn at first",
+        "debug with more",
+        "warn with more",
+        "warn at last",
+    ];
+    assert_eq!(told, want, "{lines}");
+}
+
+#[test]
 fn a_bad_filter_or_format_is_told_exactly() {
     let bad = "info,penstock_gate=loud".parse::<Filter>().unwrap_err();
     assert_eq!(
