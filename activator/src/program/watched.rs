@@ -60,3 +60,96 @@ async fn renewed(secured: &mut Option<(Secured, watch::Receiver<Arc<Material>>)>
         std::future::pending().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{self, Write};
+    use std::sync::mpsc::{Sender, channel};
+
+    use http::{HeaderMap, Method, Uri, Version};
+    use penstock_runtime::request_log::{Entry, Lines, Request, Response, Revision};
+    use tokio::task::yield_now;
+
+    struct Told(Sender<String>);
+
+    impl Write for Told {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            let _ = self.0.send(String::from_utf8_lossy(line).into_owned());
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn maps(observability: &[(&str, &str)]) -> Arc<ConfigMaps> {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        Arc::new(ConfigMaps {
+            observability: observability.iter().map(owned).collect(),
+            ..ConfigMaps::default()
+        })
+    }
+
+    fn write_line(log: &RequestLog) {
+        let request = Request {
+            method: Method::GET,
+            uri: Uri::from_static("/"),
+            version: Version::HTTP_11,
+            headers: HeaderMap::new(),
+            host: None,
+            content_length: None,
+            remote: ([127, 0, 0, 1], 1).into(),
+            tls: None,
+        };
+        log.write(&Entry {
+            request: &request,
+            response: Response {
+                code: 200,
+                size: 0,
+                latency: std::time::Duration::ZERO,
+            },
+            revision: Revision::default(),
+        });
+    }
+
+    #[tokio::test]
+    async fn case_116_a_bad_change_of_a_config_map_changes_nothing_and_a_good_one_does() {
+        const ON: (&str, &str) = ("logging.enable-request-log", "true");
+        let template = |text| ("logging.request-log-template", text);
+        let (told, lines) = channel();
+        let log = Arc::new(RequestLog::new(Lines::to(Told(told)).unwrap()));
+        let (give, config) = watch::channel(maps(&[]));
+        let mut watched = Watched {
+            config,
+            level: None,
+            log: Arc::clone(&log),
+            secured: None,
+        };
+        let old = template("old {{.Request.Method}}");
+        let bad = [
+            [("logging.enable-request-log", "perhaps"), template("new")],
+            [ON, template("{{.Request.Method")],
+        ];
+        for changed in [[ON, old], bad[0], bad[1]] {
+            give.send_replace(maps(&changed));
+            watched.take_config();
+            write_line(&log);
+            assert_eq!(lines.recv().unwrap(), "old GET\n", "{changed:?}");
+        }
+
+        let following = tokio::spawn(watched.follow());
+        give.send_replace(maps(&[]));
+        while log.is_on() {
+            yield_now().await;
+        }
+        give.send_replace(maps(&[ON, template("new")]));
+        while !log.is_on() {
+            yield_now().await;
+        }
+        write_line(&log);
+        assert_eq!(lines.recv().unwrap(), "new\n");
+        following.abort();
+    }
+}

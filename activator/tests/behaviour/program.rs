@@ -57,7 +57,8 @@ fn maps(observability: &[(&str, &str)]) -> ConfigMaps {
 /// A program that runs.
 struct Serving {
     addrs: Addrs,
-    config: watch::Sender<Arc<ConfigMaps>>,
+    /// Kept, so that nothing looks as if the cluster had gone.
+    _config: watch::Sender<Arc<ConfigMaps>>,
     stop: CancellationToken,
     running: JoinHandle<Ended>,
 }
@@ -76,7 +77,7 @@ impl Serving {
         let running = tokio::spawn(program.serve(stop.clone()));
         Self {
             addrs,
-            config,
+            _config: config,
             stop,
             running,
         }
@@ -244,7 +245,7 @@ async fn what_cannot_be_had_is_told_together_and_nothing_is_started() {
 }
 
 #[tokio::test]
-async fn a_second_signal_is_not_needed_and_the_lame_duck_still_serves() {
+async fn the_lame_duck_still_serves_while_probes_fail() {
     let one = Workload::start().await;
     let set = [
         ("PENSTOCK_AUTOSCALER", "none"),
@@ -255,17 +256,6 @@ async fn a_second_signal_is_not_needed_and_the_lame_duck_still_serves() {
     serving.stop.cancel();
     within(async { while probe(http1, "/").await.status != 500 {} }).await;
     let mut client = Client::http1(http1).await;
-    assert_eq!(client.get(HOST, "/").await.unwrap().status, 200);
-    serving.end().await;
-}
-
-#[tokio::test]
-async fn a_bad_change_of_a_config_map_changes_nothing() {
-    let one = Workload::start().await;
-    let serving = Serving::start(&ALONE, &[], hello().pod(one.addr()).build());
-    let bad = [("logging.enable-request-log", "perhaps")];
-    serving.config.send_replace(Arc::new(maps(&bad)));
-    let mut client = Client::http1(serving.addrs.http1).await;
     assert_eq!(client.get(HOST, "/").await.unwrap().status, 200);
     serving.end().await;
 }

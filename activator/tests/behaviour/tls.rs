@@ -8,6 +8,7 @@ use penstock_activator::program::{Ended, Material, Program, StartError, World};
 use penstock_activator::{Options, ToPods};
 use penstock_relay::tls::Client as Trust;
 use penstock_runtime::drain::Drained;
+use penstock_runtime::log;
 use penstock_testkit::client::Client;
 use penstock_testkit::cluster::ScriptedCluster;
 use penstock_testkit::workload::Workload;
@@ -18,6 +19,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::CancellationToken;
 
@@ -239,6 +241,26 @@ async fn get_over_tls(addr: SocketAddr, authority: &Authority) -> std::io::Resul
     Ok(answer)
 }
 
+/// What is logged.
+#[derive(Clone, Default)]
+struct Errors(Arc<Mutex<Vec<u8>>>);
+
+impl Errors {
+    fn tell_of(&self, what: &str) -> bool {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).contains(what)
+    }
+}
+
+impl std::io::Write for Errors {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        std::io::Write::write(&mut *self.0.lock().unwrap(), line)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 fn with_tls(material: Option<watch::Receiver<Arc<Material>>>) -> World {
     let network = [("system-internal-tls".to_owned(), "Enabled".to_owned())];
     let maps = ConfigMaps {
@@ -280,7 +302,21 @@ async fn case_114_a_new_certificate_is_shown_to_the_next_caller_and_a_bad_one_is
 
     give.send_replace(material(&new));
     within(async { while get_over_tls(https, &new).await.is_err() {} }).await;
+    let errors = Errors::default();
+    let noted = errors.clone();
+    let filter = "error".parse().unwrap();
+    let noting = log::subscriber(log::Format::Text, filter, false, move || noted.clone());
+    let noting = tracing::subscriber::set_default(noting);
     give.send_replace(Arc::new(Material::default()));
+    // The program follows its sources on this very thread.
+    within(async {
+        while !errors.tell_of("the certificate was not replaced") {
+            yield_now().await
+        }
+    })
+    .await;
+    drop(noting);
+    get_over_tls(https, &new).await.unwrap();
     give.send_replace(material(&old));
     within(async { while get_over_tls(https, &old).await.is_err() {} }).await;
     stop.cancel();
