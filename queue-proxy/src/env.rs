@@ -34,7 +34,7 @@ const GRACE: Duration = Duration::from_secs(60);
 const MAX_SECONDS: u64 = 30 * 365 * 86_400;
 
 /// Our own variables: name, default, meaning.
-pub const OWN: [(&str, &str, &str); 12] = [
+pub const OWN: [(&str, &str, &str); 13] = [
     (
         "PENSTOCK_WORKERS",
         "the CPU limit, rounded up; without a limit the processors, at most 4",
@@ -81,6 +81,11 @@ pub const OWN: [(&str, &str, &str); 12] = [
         "milliseconds between two looks whether certificates have changed",
     ),
     (
+        "PENSTOCK_LISTEN_HOST",
+        "all addresses",
+        "address of all listeners but the metrics', which METRICS_PROMETHEUS_HOST is for",
+    ),
+    (
         "PENSTOCK_ADMIN_PORT",
         "8022",
         "port of /wait-for-drain; the pod's preStop hooks call 8022",
@@ -125,6 +130,8 @@ pub struct Setup {
 /// Where a queue-proxy listens; 0 is any free port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports {
+    /// Address of all of these; `None` is all that there are.
+    pub host: Option<IpAddr>,
     /// Requests.
     pub main: u16,
     /// Requests over TLS, if certificates are mounted.
@@ -277,6 +284,15 @@ fn container<G: Fn(&str) -> Option<String>>(vars: &mut Vars<G>) -> Config {
 fn ports<G: Fn(&str) -> Option<String>>(vars: &mut Vars<G>) -> Ports {
     const PORT: &str = "a port from 0 to 65535";
     Ports {
+        host: vars.read(
+            "PENSTOCK_LISTEN_HOST",
+            None,
+            "an IP address",
+            |text| match text {
+                "" => Some(None),
+                host => parsed(host).map(Some),
+            },
+        ),
         main: vars.required("QUEUE_SERVING_PORT", PORT, parsed),
         tls: vars.required(
             "QUEUE_SERVING_TLS_PORT",

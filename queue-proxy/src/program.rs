@@ -110,13 +110,18 @@ impl Program {
             ..
         } = setup;
         let tls = tls.load()?;
-        let plain = all([
-            ("main", ports.main),
-            ("admin", ports.admin),
-            ("statistics", ports.stats),
-        ]);
+        let plain = all(
+            ports.host,
+            [
+                ("main", ports.main),
+                ("admin", ports.admin),
+                ("statistics", ports.stats),
+            ],
+        );
         let port = ports.tls.filter(|_| tls.of_requests().is_some());
-        let secured = port.map(|port| all([("TLS", port)])).transpose();
+        let secured = port
+            .map(|port| all(ports.host, [("TLS", port)]))
+            .transpose();
         let ([main, admin, stats], secured) = both(plain, secured)?;
         if let Kubelet::Node(node) = &mut choices.kubelet {
             node.extend(gateways);

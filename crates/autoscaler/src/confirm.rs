@@ -4,6 +4,7 @@
 //! Source: spec/autoscaler.md §8.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,12 +35,15 @@ pub trait Confirm: Send + Sync + 'static {
 
 /// Asks by HTTP: `GET /healthz`, with the header that makes an activator answer itself.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Probe;
+pub struct Probe {
+    /// Who is asked in place of every Service, by the same request; `None` asks the Service itself.
+    pub proxy: Option<SocketAddr>,
+}
 
 impl Confirm for Probe {
     fn ask<'a>(&'a self, public: &'a str) -> BoxFuture<'a, bool> {
         Box::pin(async move {
-            match timeout(ANSWER, ask(public)).await {
+            match timeout(ANSWER, self.ask_once(public)).await {
                 Ok(Ok(is_activator)) => is_activator,
                 Ok(Err(error)) => {
                     tracing::debug!(public, %error, "no activator answers yet");
@@ -51,8 +55,17 @@ impl Confirm for Probe {
     }
 }
 
-async fn ask(public: &str) -> io::Result<bool> {
-    let stream = TcpStream::connect(public).await?;
+impl Probe {
+    async fn ask_once(self, public: &str) -> io::Result<bool> {
+        let stream = match self.proxy {
+            Some(proxy) => TcpStream::connect(proxy).await?,
+            None => TcpStream::connect(public).await?,
+        };
+        ask(stream, public).await
+    }
+}
+
+async fn ask(stream: TcpStream, public: &str) -> io::Result<bool> {
     let (mut link, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
@@ -96,14 +109,14 @@ mod tests {
 
     async fn ask_who_answers(answer: &'static str) -> bool {
         let server = RawWorkload::start([Turn::close(answer)]).await;
-        Probe.ask(&server.addr().to_string()).await
+        Probe::default().ask(&server.addr().to_string()).await
     }
 
     #[tokio::test]
     async fn the_question_is_the_one_of_the_contract() {
         let server = RawWorkload::start([Turn::Hang]).await;
         let public = server.addr().to_string();
-        let asking = tokio::spawn(async move { Probe.ask(&public).await });
+        let asking = tokio::spawn(async move { Probe::default().ask(&public).await });
         let head = server.next_request().await.to_ascii_lowercase();
         asking.abort();
         let head = String::from_utf8(head).unwrap();
@@ -133,6 +146,6 @@ mod tests {
         let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = nobody.local_addr().unwrap();
         drop(nobody);
-        assert!(!Probe.ask(&addr.to_string()).await);
+        assert!(!Probe::default().ask(&addr.to_string()).await);
     }
 }

@@ -9,10 +9,12 @@
 //! | `SYSTEM_NAMESPACE` | required | where ConfigMaps, leases and bucket Services are |
 //! | `CLUSTER_DOMAIN` | `cluster.local` | end of Service hosts |
 //! | `METRICS_PROMETHEUS_HOST`, `_PORT` | `0.0.0.0`, 9090 | metrics and `/explain` |
+//! | `PENSTOCK_LISTEN_HOST` | all addresses | of statistics and probes |
 //! | `PENSTOCK_STATS_PORT` | 8080 | statistics of activators, probes |
 //! | `PENSTOCK_POLICY` | `knative` | `knative` or `demand` |
 //! | `PENSTOCK_METRICS_NAMES` | `current` | `current` or `classic` (`autoscaler_*`) |
 //! | `PENSTOCK_CLUSTER` | `knative` where the API group `serving.knative.dev` is served, else `deployments` | which revisions are scaled |
+//! | `PENSTOCK_SERVICES` | none | IP:PORT of a proxy by which Services are reached; for an autoscaler outside the cluster's network |
 //! | `PENSTOCK_ACTIVATORS` | `activator-service` | Service of the activators, in the same namespace; for `deployments` |
 //! | `KUBECONFIG` | none | how to reach the API server from outside of a pod |
 //! | `CONFIG_LOGGING_NAME` | `config-logging` | name of that ConfigMap |
@@ -53,6 +55,8 @@ pub struct Settings {
     pub cluster: Option<ClusterKind>,
     /// Service of the activators, in the system's namespace.
     pub activators: String,
+    /// A proxy to Services; `None` where they are reached directly.
+    pub services: Option<SocketAddr>,
     /// How to reach the API server; `None` is as a pod of its cluster.
     pub kubeconfig: Option<PathBuf>,
     /// Name of the ConfigMap `config-logging`.
@@ -111,6 +115,10 @@ impl Settings {
     /// All rejected variables together, so that one restart mends them all.
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, BadVars> {
         let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let host = |text: &str| match text {
+            "" => Some(any),
+            text => text.parse().ok(),
+        };
         let mut vars = Vars::new(get);
         // A name with an underscore would make an identity that reads as another one.
         let pod = |it: &str| some(it).filter(|name| !name.contains('_'));
@@ -133,19 +141,14 @@ impl Settings {
                 some,
             ),
             admin: {
-                let host = vars.read("METRICS_PROMETHEUS_HOST", any, "an IP address", |text| {
-                    if text.is_empty() {
-                        Some(any)
-                    } else {
-                        text.parse().ok()
-                    }
-                });
+                let host = vars.read("METRICS_PROMETHEUS_HOST", any, "an IP address", host);
                 let port = vars.read("METRICS_PROMETHEUS_PORT", 9090, "a port", parsed);
                 (host, port).into()
             },
             stats: {
+                let host = vars.read("PENSTOCK_LISTEN_HOST", any, "an IP address", host);
                 let port = vars.read("PENSTOCK_STATS_PORT", 8080, "a port", parsed);
-                (any, port).into()
+                (host, port).into()
             },
             policy: vars.read(
                 "PENSTOCK_POLICY",
@@ -180,6 +183,9 @@ impl Settings {
                 "the name of a Service",
                 some,
             ),
+            services: vars.optional("PENSTOCK_SERVICES", "an IP address and port", |it| {
+                it.parse().ok()
+            }),
             kubeconfig: vars.optional("KUBECONFIG", "a file", |it| some(it).map(PathBuf::from)),
             config_logging: vars.read(
                 "CONFIG_LOGGING_NAME",

@@ -151,7 +151,7 @@ impl Autoscaler {
             metrics,
             handle,
             scraping: false,
-            confirm: Arc::new(Probe),
+            confirm: Arc::new(Probe::default()),
             leases: None,
         }
     }

@@ -16,7 +16,7 @@ use crate::env::Settings;
 use crate::live::{BadConfig, Live};
 use crate::scrape::{Scraper, Scraping};
 use crate::server::{Peers, StatServer};
-use crate::{Autoscaler, Handle};
+use crate::{Autoscaler, Handle, Probe};
 
 /// Why the process does not start.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +105,10 @@ impl Program {
             settings.names,
         )?
         .with_leases(leases.clone());
+        let probe = Probe {
+            proxy: settings.services,
+        };
+        let autoscaler = autoscaler.with_confirm(Arc::new(probe));
         let autoscaler = match scraping {
             Some(_) => autoscaler.with_scraping(),
             None => autoscaler,

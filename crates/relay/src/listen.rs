@@ -1,7 +1,7 @@
 //! Sockets to accept from.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
@@ -94,17 +94,18 @@ pub struct NoListener {
     pub source: ListenError,
 }
 
-/// Listens on each of these ports of all addresses, or on none.
+/// Listens on each of these ports of one address, or on none; on all addresses without one.
 ///
 /// # Errors
 ///
 /// All [`NoListener`]s together.
 pub fn all<const N: usize>(
+    host: Option<IpAddr>,
     ports: [(&'static str, u16); N],
 ) -> Result<[TcpListener; N], Vec<NoListener>> {
     let mut bad = Vec::new();
     let listeners = ports.map(|(what, port)| {
-        everywhere(port)
+        host.map_or_else(|| everywhere(port), |host| listen((host, port).into()))
             .map_err(|source| bad.push(NoListener { what, source }))
             .ok()
     });

@@ -47,6 +47,7 @@ fn mistakes(changed: &[(&str, Option<&str>)]) -> String {
 fn case_136_the_least_that_a_controller_sets_is_enough() {
     let setup = set(&[]);
     let ports = Ports {
+        host: None,
         main: 8012,
         tls: Some(8112),
         admin: 8022,
