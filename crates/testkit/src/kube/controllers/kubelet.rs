@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -18,13 +19,15 @@ use super::super::store::{Key, Store};
 use super::super::write;
 use super::{NewPod, Running, StartPod, Times, writer};
 
+/// Pods of all kubelets of this process so far: tests that run in it at the same time share none.
+static ADDRESSES: AtomicU32 = AtomicU32::new(0);
+
 /// All pods that it runs.
 pub(super) struct Kubelet {
     shared: Arc<Shared>,
     times: Times,
     start: Option<StartPod>,
     pods: BTreeMap<Key, Known>,
-    addresses: u32,
     tasks: JoinSet<()>,
 }
 
@@ -42,7 +45,6 @@ impl Kubelet {
             times,
             start,
             pods: BTreeMap::new(),
-            addresses: 0,
             tasks: JoinSet::new(),
         }
     }
@@ -66,8 +68,7 @@ impl Kubelet {
         }
         // Those that a test put there with a node of their own are the test's to run.
         if text(&pod, "/spec/nodeName").is_empty() && !is_leaving(&pod) {
-            let ip = address(self.addresses);
-            self.addresses += 1;
+            let ip = address(ADDRESSES.fetch_add(1, Ordering::Relaxed));
             self.schedule(store, key, &pod, ip);
         }
     }
