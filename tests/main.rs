@@ -13,6 +13,7 @@
 //! - `probes`: probes of all kinds but gRPC
 //! - `protocols`: upgrades, events, trailers, 1xx, streams
 //! - `stop`: SIGTERM, SIGKILL, and what is left then
+//! - `kube`: Kubernetes, with the real programs
 //! - `scaling_log`: what is said of each scaling event
 //! - `prometheus`: a real Prometheus server scrapes it
 //!
@@ -33,6 +34,7 @@ mod change;
 mod deploy;
 mod hello;
 mod input;
+mod kube;
 mod mistakes;
 mod probes;
 mod prometheus;
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         deploy::tests(),
         hello::tests(),
         input::tests(),
+        kube::tests(),
         mistakes::tests(),
         probes::tests(),
         prometheus::tests(),

@@ -22,6 +22,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use penstock_cluster::Cluster;
 use penstock_relay::listen::{ListenError, NoListener, at};
 use penstock_relay::tls::{self, CertificateError, ClientError, ServerError, TlsError};
 use penstock_relay::workers::Workers;
@@ -123,6 +124,8 @@ pub struct Program {
     watched: Watched,
     reporting: Option<(Link, mpsc::Receiver<Vec<penstock_types::demand::Demand>>)>,
     drain: Times,
+    /// What it serves is looked at for as long as this is held.
+    _cluster: Looking,
     _workers: Workers,
 }
 
@@ -222,6 +225,7 @@ impl Program {
             watched,
             reporting: link.map(|link| (link, reports)),
             drain: settings.drain,
+            _cluster: Looking(cluster),
             _workers: workers,
         })
     }
@@ -284,6 +288,15 @@ impl Program {
         last.cancel();
         tasks.wait().await;
         Ended::Drained(drained)
+    }
+}
+
+/// A cluster that is kept up to date for as long as this is held.
+struct Looking(#[expect(dead_code, reason = "held, not used")] Arc<dyn Cluster>);
+
+impl std::fmt::Debug for Looking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Looking").finish_non_exhaustive()
     }
 }
 

@@ -7,6 +7,7 @@
 //! - `sidecar.rs`: the queue-proxy by itself, in every respect; `micro.rs`: single steps
 //! - `autoscaler.rs`: ten thousand revisions reported each second, and the way to a first scale call
 //! - `activator.rs`: what waits in it, what passes it, and what it does when there is too much
+//! - `kube.rs`: cold starts and memory on Kubernetes
 //! - `soak.rs`: minutes of mixed load with faults, and what is left of it
 //! - `backend.rs`: the workload of all of them
 //! - `peers.rs`, `load.rs`: what they are compared with, and who asks
@@ -22,6 +23,7 @@ mod autoscaler;
 mod backend;
 mod cold;
 mod idle;
+mod kube;
 mod load;
 mod micro;
 mod peers;
@@ -107,6 +109,8 @@ enum What {
         #[arg(long, default_value_t = 1)]
         workers: usize,
     },
+    /// Cold starts, memory and a restart with 5,000 revisions on Kubernetes (about two minutes)
+    Kube,
     /// An autoscaler over a cluster that stays as it is, by variables
     #[command(hide = true)]
     AutoscalerStage,
@@ -128,6 +132,7 @@ fn main() -> ExitCode {
         What::Step => step::run(),
         What::Idle => idle::run(),
         What::Soak { minutes, workers } => soak::run(minutes, workers),
+        What::Kube => kube::run(),
         What::Micro => micro::run(),
         What::Autoscaler { seconds } => autoscaler::run(seconds),
         What::Activator {

@@ -1,0 +1,128 @@
+//! The programs of a cluster as processes, each at an address of its own.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+use crate::harness::{Output, PATIENCE};
+
+/// One that runs. Dropped, it is killed.
+#[derive(Debug)]
+pub(super) struct Program {
+    name: &'static str,
+    child: Child,
+    output: Output,
+}
+
+impl Program {
+    /// Starts `name` with these variables and no others.
+    pub(super) fn start(name: &'static str, variables: &[(&str, String)]) -> Self {
+        let mut command = Command::new(path(name));
+        command
+            .env_clear()
+            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        let output = Output::read(child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        Self {
+            name,
+            child,
+            output,
+        }
+    }
+
+    /// Waits until it takes connections at all of these.
+    pub(super) async fn until_open(&mut self, addrs: &[SocketAddr]) {
+        let name = self.name;
+        let opening = async {
+            for addr in addrs {
+                while TcpStream::connect(addr).await.is_err() {
+                    let ended = self.child.try_wait().unwrap();
+                    assert!(ended.is_none(), "{name} ended: {ended:?}");
+                    sleep(Duration::from_millis(5)).await;
+                }
+            }
+        };
+        let open = timeout(PATIENCE, opening).await;
+        assert!(open.is_ok(), "{name} does not listen at {addrs:?}");
+    }
+
+    /// Asks it to end; whether it did so well is for [`Program::ended`] to say.
+    pub(super) fn terminate(&self) {
+        if let Some(pid) = self.child.id() {
+            let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+            kill_process(pid, Signal::TERM).unwrap();
+        }
+    }
+
+    /// Waits until it has ended, which has to be well.
+    pub(super) async fn ended(mut self) {
+        let status = timeout(PATIENCE, self.child.wait()).await;
+        let status = status.expect("it ends").unwrap();
+        assert!(status.success(), "{}: {status}", self.name);
+    }
+
+    /// Has it end, and waits for that.
+    pub(super) async fn stop(self) {
+        self.terminate();
+        self.ended().await;
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{} said:\n{}", self.name, self.output.all());
+        }
+    }
+}
+
+/// An address of the loopback that nobody else has: none of a pod, and none of another test that
+/// runs at the same time.
+pub(super) fn address() -> IpAddr {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // A hundred for each process, within 127.0.0.0/16.
+    let place = (std::process::id() % 620) * 100 + GIVEN.fetch_add(1, Ordering::Relaxed);
+    let octet = |value: u32| u8::try_from(value).unwrap();
+    Ipv4Addr::new(127, 0, octet(1 + place / 250 % 250), octet(1 + place % 250)).into()
+}
+
+/// Where a program is: built once for all tests, with the profile that they were built with.
+fn path(name: &str) -> &'static PathBuf {
+    static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let mut cargo = std::process::Command::new(env!("CARGO"));
+        cargo.args(["build", "--locked", "--bins"]);
+        for package in ["activator", "autoscaler", "queue-proxy"] {
+            cargo.args(["--package", &format!("penstock-{package}")]);
+        }
+        cargo.args(["--message-format", "json-render-diagnostics"]);
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+        let output = cargo.stderr(Stdio::inherit()).output().unwrap();
+        assert!(output.status.success(), "the programs were not built");
+        let messages = String::from_utf8(output.stdout).unwrap();
+        let programs = messages.lines().filter_map(|line| {
+            let message: Value = serde_json::from_str(line).ok()?;
+            let path = PathBuf::from(message["executable"].as_str()?);
+            Some((message["target"]["name"].as_str()?.to_owned(), path))
+        });
+        programs.collect()
+    });
+    &built[name]
+}
