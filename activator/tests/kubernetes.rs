@@ -2,13 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+use std::io::{BufRead, BufReader};
 use std::num::NonZeroUsize;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use penstock_activator::env::{Flags, Settings, Surroundings};
 use penstock_activator::kube::reach;
 use penstock_testkit::kube::ApiServer;
 use penstock_types::RevisionId;
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 fn settings(server: &ApiServer, more: &[(&str, &str)]) -> Settings {
     let url = server.url();
@@ -115,4 +120,60 @@ async fn without_knative_or_by_name_it_is_deployments() {
         );
         assert!(world.material.is_none());
     }
+}
+
+/// A process that does not outlive its test.
+struct Running(Child);
+
+impl Running {
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([name, &self.0.id().to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn the_first_signal_begins_the_drain_and_the_second_ends_the_process_with_1() {
+    let server = ApiServer::start().await;
+    let url = server.url();
+    let set = [
+        ("POD_NAME", "activator-1"),
+        ("POD_IP", "127.0.0.1"),
+        ("SYSTEM_NAMESPACE", "knative-serving"),
+        ("PENSTOCK_CLUSTER", "deployments"),
+        ("PENSTOCK_AUTOSCALER", "none"),
+        ("PENSTOCK_LISTEN_HOST", "127.0.0.1"),
+        ("PENSTOCK_HTTP1_PORT", "0"),
+        ("PENSTOCK_H2C_PORT", "0"),
+        ("PROFILING_PORT", "0"),
+        // Nobody waits so long.
+        ("PENSTOCK_LAME_DUCK_MS", "3600000"),
+    ];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_activator"));
+    command.env_clear().envs(set).arg(format!("-server={url}"));
+    let ended = spawn_blocking(move || {
+        let mut running = Running(command.stderr(Stdio::piped()).spawn().unwrap());
+        let mut lines = BufReader::new(running.0.stderr.take().unwrap()).lines();
+        let mut until = |words: &str| {
+            let mut told = lines.by_ref().map(Result::unwrap);
+            assert!(told.any(|line| line.contains(words)), "no {words}");
+        };
+        until("\"serving\"");
+        running.signal("-TERM");
+        until("\"asked to stop\"");
+        assert!(running.0.try_wait().unwrap().is_none(), "it drains");
+        running.signal("-INT");
+        running.0.wait().unwrap()
+    });
+    let ended = timeout(Duration::from_secs(60), ended).await.unwrap();
+    assert_eq!(ended.unwrap().code(), Some(1));
 }
