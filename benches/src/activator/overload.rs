@@ -56,7 +56,8 @@ pub(super) fn run(seconds: u32) -> Outcome {
     let start = Instant::now();
     let mut seen = Vec::new();
     for second in 1..=seconds {
-        runtime.block_on(sleep_until(start + Duration::from_secs(1) * second));
+        let due = start + Duration::from_secs(1) * second;
+        runtime.block_on(async { sleep_until(due).await });
         if second >= settled {
             seen.push(stage.process.rss() as f64 / f64::from(1 << 20));
         }
