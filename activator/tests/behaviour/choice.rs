@@ -35,6 +35,33 @@ async fn case_119_a_hundred_requests_at_ten_pods_of_one_slot_all_succeed_one_at_
 }
 
 #[tokio::test]
+async fn each_pod_that_starts_gets_as_many_as_it_takes_of_those_who_have_waited_longest() {
+    let pods = [Workload::start().await, Workload::start().await];
+    let stage = Stage::new([hello().concurrency(2).build()]);
+    let mut asked = Vec::new();
+    for waiting in 1..=8 {
+        asked.push(stage.getting("/hold"));
+        stage.until_load(waiting, 0).await;
+    }
+    for (pod, waiting) in pods.iter().zip([6, 4]) {
+        stage.cluster.start_pod(&hello_id(), pod.addr());
+        stage.until_load(waiting, 8 - waiting).await;
+        within(pod.until_inside(2)).await;
+    }
+    // Two leave a pod, and two come: were it others, these would never be answered.
+    let mut asked = asked.into_iter();
+    for pod in [&pods[0], &pods[1], &pods[0], &pods[1]] {
+        pod.release(2);
+        for answer in asked.by_ref().take(2) {
+            assert_eq!(within(answer).await.unwrap().brief(), (200, "held".into()));
+        }
+    }
+    assert!(pods.iter().all(|pod| pod.most_inside() == 2));
+    stage.until_idle().await;
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn case_62_up_to_three_slots_are_packed_from_four_on_pods_take_turns() {
     for (concurrency, pods, want) in [(3, 5, vec![3, 0, 0, 0, 0]), (5, 3, vec![1, 1, 1])] {
         let mut all = Vec::new();
