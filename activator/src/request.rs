@@ -111,12 +111,25 @@ impl Answer for App {
 
     const TAKES_LEAVE: bool = true;
 
-    async fn answer(
+    /// No `async fn`, and the head in a box: whatever a future is given it holds once more where it
+    /// uses it, and all of that for as long as the request waits.
+    fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
         caller: Arc<Caller>,
+    ) -> impl Future<Output = Response<Body<Inside>>> + Send {
+        let (head, body) = request.into_parts();
+        self.answer_parts(Box::new(head), body, caller)
+    }
+}
+
+impl App {
+    async fn answer_parts(
+        self: Arc<Self>,
+        mut head: Box<Parts>,
+        body: Incoming,
+        caller: Arc<Caller>,
     ) -> Response<Body<Inside>> {
-        let (mut head, body) = request.into_parts();
         let health = || self.shared.health.at(head.uri.path());
         if let Some(answer) = probe::answer(&mut head.headers, health) {
             return answer;
@@ -175,15 +188,20 @@ struct Served {
 }
 
 /// A request that is to be sent to a pod.
-#[derive(Clone, Copy)]
 struct Sent<'a> {
-    revision: &'a Arc<Entry>,
     outgoing: &'a Outgoing,
-    replay: &'a Replay,
     /// Its own host, where nobody behind the pod's address puts it back.
     host: Option<&'a HeaderValue>,
+    /// Whether it had to wait.
+    waited: bool,
+}
+
+/// A request as the line knows it.
+struct Asking<'a> {
+    revision: &'a Arc<Entry>,
+    replay: &'a Replay,
     caller: &'a Arc<Caller>,
-    limits: Limits,
+    limits: &'a Limits,
     /// Whether its caller wants word about the wait.
     tells: bool,
 }
@@ -212,7 +230,7 @@ struct Active {
 impl App {
     async fn serve(
         &self,
-        head: Parts,
+        head: Box<Parts>,
         body: Incoming,
         caller: &Arc<Caller>,
         is_grpc: bool,
@@ -260,7 +278,23 @@ impl App {
                 Moment::Waits(waiting) => return Ok(Reply::Waits(waiting)),
             }
         }
-        let mut outgoing = prepare(head, measured.host(), caller, terms);
+        let replay = Replay::new(body, REPLAY_LIMIT);
+        let asking = Asking {
+            revision: &revision,
+            replay: &replay,
+            caller,
+            limits: &limits,
+            tells: told == Some(Told::Interim),
+        };
+        let waited = matches!(turn, Turn::Later(_));
+        let active = match turn {
+            Turn::Now(slot) => Active::new(slot, &revision),
+            Turn::Later(bytes) => {
+                let wait = pin!(self.wait_in_line(&asking, bytes));
+                limits.answer_within(wait).await?? // 503, 504
+            }
+        };
+        let mut outgoing = prepare(*head, measured.host(), caller, terms);
         if shared.scout.how().passthrough {
             let passes = HeaderValue::from_static(header::PASSTHROUGH);
             let headers = &mut outgoing.head().headers;
@@ -275,18 +309,14 @@ impl App {
             }
         }
         let host = measured.host().filter(|_| !terms.queue_proxy).cloned();
-        let replay = Replay::new(body, REPLAY_LIMIT);
         let request = Sent {
-            revision: &revision,
             outgoing: &outgoing,
-            replay: &replay,
             host: host.as_ref(),
-            caller,
-            limits,
-            tells: told == Some(Told::Interim),
+            waited,
         };
-        let exchange = self.exchange(request, turn, measured);
-        let (answer, active) = limits.answer_within(pin!(exchange)).await??; // 504, 503, 502
+        // Boxed: those who wait in line would carry the room.
+        let mut exchange = Box::pin(self.exchange(&asking, request, active, measured));
+        let (answer, active) = limits.answer_within(exchange.as_mut()).await??; // 504, 503, 502
         demand.may_idle();
         let held = Held { active, demand };
         Ok(Reply::Pod(Served {
@@ -296,30 +326,27 @@ impl App {
         }))
     }
 
-    /// Waits for a slot and forwards, again and again while nothing was sent to anybody.
+    /// Forwards, and waits for a slot elsewhere while nothing was sent to anybody.
     async fn exchange(
         &self,
+        asking: &Asking<'_>,
         request: Sent<'_>,
-        turn: Turn,
+        mut active: Active,
         measured: &mut Measured,
     ) -> Result<(Response<Relayed>, Active), RequestError> {
-        let Sent {
+        let Asking {
             revision,
-            outgoing,
             replay,
-            host,
             caller,
             limits,
             ..
+        } = *asking;
+        let Sent {
+            outgoing,
+            host,
+            waited,
         } = request;
-        let tells_timing = self.shared.server_timing && matches!(turn, Turn::Later(_));
-        let mut active = match turn {
-            Turn::Now(slot) => Active::new(slot, revision),
-            Turn::Later(bytes) => {
-                let _charge = self.charge(revision, bytes)?;
-                self.wait(request, revision.gate.admit()).await?
-            }
-        };
+        let tells_timing = self.shared.server_timing && waited;
         measured.enters();
         let mut repeated = false;
         loop {
@@ -343,7 +370,7 @@ impl App {
             });
             let Some(fault) = fault_of(&result) else {
                 let mut answer = result?; // 502
-                self.first_byte(&place, limits);
+                self.first_byte(&place, *limits);
                 if !answer.status().is_server_error() {
                     active.slot.answers_well();
                 }
@@ -379,7 +406,7 @@ impl App {
             drop(result);
             measured.attempt_is_over();
             let admit = active.slot.elsewhere();
-            active = self.wait(request, admit).await?;
+            active = self.wait(asking, admit).await?;
         }
     }
 

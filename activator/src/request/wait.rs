@@ -12,7 +12,7 @@ use penstock_relay::body::{Body, Deadlines, Late};
 use penstock_relay::deadline::Limits;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Active, App, Inside, Sent};
+use super::{Active, App, Asking, Inside};
 use crate::budget::Charge;
 use crate::demand::Open;
 use crate::metrics::{Counted, Measured};
@@ -85,24 +85,34 @@ impl App {
         answer.map(|body| body.until(deadlines).holding(inside))
     }
 
+    /// Waits for the first slot, and holds so many bytes meanwhile.
+    pub(super) async fn wait_in_line(
+        &self,
+        asking: &Asking<'_>,
+        bytes: u64,
+    ) -> Result<Active, RequestError> {
+        let _charge = self.charge(asking.revision, bytes)?;
+        self.wait(asking, asking.revision.gate.admit()).await
+    }
+
     /// Waits for a slot, counted as one who waits.
     pub(super) async fn wait(
         &self,
-        request: Sent<'_>,
+        asking: &Asking<'_>,
         admit: Admit<Place>,
     ) -> Result<Active, RequestError> {
-        let revision = request.revision;
+        let revision = asking.revision;
         let _waiting = Counted::new(&revision.gauges.queued);
         // Nobody reads the body meanwhile, and with it that the caller has left.
-        let _noticing = request
+        let _noticing = asking
             .replay
             .has_body()
-            .then(|| request.caller.notice_leaving());
+            .then(|| asking.caller.notice_leaving());
         if !revision.gate.has_places() {
             self.urge(revision, false);
         }
-        let admitted = match request.tells {
-            true => Box::pin(tell_meanwhile(request, admit)).await,
+        let admitted = match asking.tells {
+            true => Box::pin(tell_meanwhile(asking, admit)).await,
             false => admit.await,
         };
         let slot = admitted.map_err(|refused| self.refused(revision, refused))?;
@@ -140,15 +150,15 @@ impl App {
 
 /// Waits, and says every now and then how it goes on.
 async fn tell_meanwhile(
-    request: Sent<'_>,
+    asking: &Asking<'_>,
     mut admit: Admit<Place>,
 ) -> Result<Slot<Place>, Refused> {
-    let Sent {
+    let Asking {
         revision,
         caller,
         limits,
         ..
-    } = request;
+    } = *asking;
     // At once, as soon as it stands in line.
     let mut pause = Duration::ZERO;
     loop {

@@ -201,7 +201,8 @@ struct Exchange<F, G> {
 
 enum Step<F, G> {
     Answering(Pin<Box<F>>),
-    Sending(Sending<G>),
+    /// Boxed: those who wait for their answers would carry the room.
+    Sending(Box<Sending<G>>),
 }
 
 fn exchange<A: Answer>(
@@ -238,7 +239,7 @@ impl<F: Future<Output = Response<Body<G>>>, G: Guard> Future for Exchange<F, G> 
             let Some(sending) = begin(reply, answer, this.is_head) else {
                 return Poll::Ready(());
             };
-            this.step = Step::Sending(sending);
+            this.step = Step::Sending(Box::new(sending));
         }
         match &mut this.step {
             Step::Sending(sending) => sending.poll(cx),
