@@ -5,7 +5,7 @@ use std::process::Stdio;
 use penstock_testkit::client::Client;
 use tokio::process::Command;
 
-use crate::harness::{Options, Service, Up, penstock, tests};
+use crate::harness::{Options, Service, Up, program, tests};
 
 tests! {
     the_printed_line_wakes_a_service_at_zero needs "curl";
@@ -48,7 +48,7 @@ async fn a_program_gets_the_contracts_variables_and_its_output_is_shown() {
     let line = format!(
         "echo \"I am $K_SERVICE $K_CONFIGURATION $K_REVISION for $WHOM at $PORT\"; \
          echo oh >&2; exec {} sample hello",
-        penstock().display()
+        program("penstock").display()
     );
     let up = Up::with(&[Service::shell("env", &line).env("WHOM", "$(K_SERVICE)s")]).await;
     up.gateway.text("env.default.example.com", "/").await;

@@ -66,5 +66,8 @@ fn main() -> ExitCode {
         stop::tests(),
         trouble::tests(),
     ];
+    if !arguments.list {
+        harness::program("penstock");
+    }
     libtest_mimic::run(&arguments, tests.into_iter().flatten().collect()).exit_code()
 }

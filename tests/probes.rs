@@ -1,6 +1,6 @@
 //! Probes of the manifest, against real programs.
 
-use crate::harness::{Folder, Service, Up, penstock, program_file, tests};
+use crate::harness::{Folder, Service, Up, program, program_file, tests};
 
 tests! {
     an_http_probe_keeps_requests_until_it_passes needs "python3";
@@ -19,8 +19,8 @@ fn fragile(folder: &Folder) -> Service {
 
 /// `hello`, as a command in `folder`.
 fn hello(folder: &Folder) -> Service {
-    let program = penstock().to_string_lossy();
-    Service::command("fragile", &[&program, "sample", "hello"]).within(folder)
+    let penstock = program("penstock").to_string_lossy();
+    Service::command("fragile", &[&penstock, "sample", "hello"]).within(folder)
 }
 
 /// Asks, sees that nothing is ready, makes `file`, and gets the answer.

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::harness::{Folder, Gateway, Service, Up, penstock, tests, until};
+use crate::harness::{Folder, Gateway, Service, Up, program, tests, until};
 
 tests! {
     sigterm_answers_who_is_inside_and_who_waits needs "python3";
@@ -51,8 +51,8 @@ async fn sigterm_answers_who_is_inside_and_who_waits() {
 
 async fn sigterm_waits_for_a_pod_that_starts_slowly() {
     let folder = Folder::new();
-    let program = penstock().display();
-    let line = format!("until test -e go; do sleep 0.1; done; exec {program} sample hello");
+    let penstock = program("penstock").display();
+    let line = format!("until test -e go; do sleep 0.1; done; exec {penstock} sample hello");
     let mut up = Up::with(&[Service::shell("slow", &line).within(&folder)]).await;
     let mut asked = Vec::new();
     for _ in 0..5 {
@@ -132,11 +132,11 @@ async fn sigkill_leaves_nothing_behind() {
     // The second has a grandchild in a session of its own, the third does not end at SIGTERM.
     let setsid = format!(
         "setsid sleep 1000 & exec {} sample hello",
-        penstock().display()
+        program("penstock").display()
     );
     let deaf = format!(
         "trap '' TERM; {} sample hello & sleep 1000; wait",
-        penstock().display()
+        program("penstock").display()
     );
     let services = [
         Service::hello("plain"),
@@ -166,7 +166,7 @@ async fn sigkill_leaves_nothing_behind() {
 async fn a_workload_that_does_not_listen_to_sigterm_is_killed() {
     let deaf = format!(
         "trap '' TERM; {} sample hello & sleep 1000; wait",
-        penstock().display()
+        program("penstock").display()
     );
     let service = Service::shell("deaf", &deaf).spec("timeoutSeconds: 1");
     let up = Up::with(&[service]).await;

@@ -4,6 +4,7 @@
 //! - `up`: `penstock up` as a process
 //! - `output`: its lines, as events
 //! - `state`: what `GET /state` says
+//! - `programs`: the programs, built before the first test
 //! - `process`: other processes: who is left, signals
 //! - `folder`: a folder for one test
 //! - `manifest`: manifests, written short
@@ -14,6 +15,7 @@ mod folder;
 mod manifest;
 mod output;
 mod process;
+mod programs;
 mod register;
 mod state;
 mod up;
@@ -22,9 +24,10 @@ pub(crate) use ask::{Gateway, Load};
 pub(crate) use folder::{Folder, program_file};
 pub(crate) use manifest::Service;
 pub(crate) use output::{Output, Stream};
+pub(crate) use programs::program;
 pub(crate) use register::{plain_tests, run, tests, trial};
 use state::State;
-pub(crate) use up::{Options, Up, penstock, refused};
+pub(crate) use up::{Options, Up, refused};
 
 use std::time::Duration;
 

@@ -1,9 +1,8 @@
 //! `penstock up` as a process.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::sync::OnceLock;
 
 use penstock_testkit::client::{Answer, Client};
 use rustix::process::Signal;
@@ -13,6 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::process::{self, Seen};
+use super::programs::program;
 use super::{Folder, Gateway, Output, PATIENCE, Service, State, until};
 
 /// How it is started, besides its files.
@@ -189,7 +189,7 @@ pub(crate) async fn refused(
 }
 
 async fn spawn(folder: &Folder, files: &[&Path], options: &Options) -> (Child, Output) {
-    let mut command = Command::new(penstock());
+    let mut command = Command::new(program("penstock"));
     command.arg("up").args(files);
     for (flag, value) in [("--listen", "127.0.0.1:0"), ("--admin", "127.0.0.1:0")] {
         if !options.flags.iter().any(|given| given == flag) {
@@ -216,26 +216,4 @@ async fn spawn(folder: &Folder, files: &[&Path], options: &Options) -> (Child, O
 fn documents(services: &[Service]) -> String {
     let documents: Vec<String> = services.iter().map(Service::yaml).collect();
     documents.join("---\n")
-}
-
-/// The program, built once for all tests, with the profile that the tests were built with.
-pub(crate) fn penstock() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let mut cargo = std::process::Command::new(env!("CARGO"));
-        cargo.args(["build", "--package", "penstock", "--bin", "penstock"]);
-        cargo.args(["--locked", "--message-format", "json-render-diagnostics"]);
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-        let output = cargo.stderr(Stdio::inherit()).output().unwrap();
-        assert!(output.status.success(), "penstock was not built");
-        let messages = String::from_utf8(output.stdout).unwrap();
-        let mut paths = messages.lines().filter_map(|line| {
-            let message: Value = serde_json::from_str(line).ok()?;
-            Some(PathBuf::from(message["executable"].as_str()?))
-        });
-        paths.next().expect("cargo said where it put the program")
-    })
 }

@@ -1,20 +1,16 @@
 //! The programs of a cluster as processes, each at an address of its own.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-use crate::harness::{Output, PATIENCE};
+use crate::harness::{Output, PATIENCE, program};
 
 /// One that runs. Dropped, it is killed.
 #[derive(Debug)]
@@ -27,7 +23,7 @@ pub(super) struct Program {
 impl Program {
     /// Starts `name` with these variables and no others.
     pub(super) fn start(name: &'static str, variables: &[(&str, String)]) -> Self {
-        let mut command = Command::new(path(name));
+        let mut command = Command::new(program(name));
         command
             .env_clear()
             .envs(variables.iter().map(|(name, value)| (name, value)))
@@ -98,31 +94,4 @@ pub(super) fn address() -> IpAddr {
     let place = (std::process::id() % 620) * 100 + GIVEN.fetch_add(1, Ordering::Relaxed);
     let octet = |value: u32| u8::try_from(value).unwrap();
     Ipv4Addr::new(127, 0, octet(1 + place / 250 % 250), octet(1 + place % 250)).into()
-}
-
-/// Where a program is: built once for all tests, with the profile that they were built with.
-fn path(name: &str) -> &'static PathBuf {
-    static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        let mut cargo = std::process::Command::new(env!("CARGO"));
-        cargo.args(["build", "--locked", "--bins"]);
-        for package in ["activator", "autoscaler", "queue-proxy"] {
-            cargo.args(["--package", &format!("penstock-{package}")]);
-        }
-        cargo.args(["--message-format", "json-render-diagnostics"]);
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-        let output = cargo.stderr(Stdio::inherit()).output().unwrap();
-        assert!(output.status.success(), "the programs were not built");
-        let messages = String::from_utf8(output.stdout).unwrap();
-        let programs = messages.lines().filter_map(|line| {
-            let message: Value = serde_json::from_str(line).ok()?;
-            let path = PathBuf::from(message["executable"].as_str()?);
-            Some((message["target"]["name"].as_str()?.to_owned(), path))
-        });
-        programs.collect()
-    });
-    &built[name]
 }

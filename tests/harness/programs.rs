@@ -1,0 +1,48 @@
+//! The programs of this workspace, built once, before the first test: no test's time goes into it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+/// Packages whose programs are run.
+const PACKAGES: [&str; 4] = [
+    "penstock",
+    "penstock-activator",
+    "penstock-autoscaler",
+    "penstock-queue-proxy",
+];
+
+/// Where a program is. The first call builds them all, with the profile of the tests.
+///
+/// # Panics
+///
+/// If they do not build, or there is none of that name.
+pub(crate) fn program(name: &str) -> &'static Path {
+    static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
+    &BUILT.get_or_init(build)[name]
+}
+
+fn build() -> BTreeMap<String, PathBuf> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--locked", "--bins"]);
+    for package in PACKAGES {
+        cargo.args(["--package", package]);
+    }
+    cargo.args(["--message-format", "json-render-diagnostics"]);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    let output = cargo.stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success(), "the programs were not built");
+    let messages = String::from_utf8(output.stdout).unwrap();
+    let built = messages.lines().filter_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let path = PathBuf::from(message["executable"].as_str()?);
+        Some((message["target"]["name"].as_str()?.to_owned(), path))
+    });
+    built.collect()
+}
