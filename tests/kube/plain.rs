@@ -109,6 +109,8 @@ async fn a_deployment_comes_from_zero_grows_leaves_the_path_and_goes_to_zero_wit
         // Of StatefulSets there are none here.
         ("statefulsets", "get"),
         ("statefulsets/scale", "patch"),
+        // Whether one that is gone was deleted; the garbage collector may be quicker.
+        ("deployments", "get"),
         // One that somebody else has, and one by another name than before.
         ("services", "get"),
         ("services", "delete"),

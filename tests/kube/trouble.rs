@@ -21,6 +21,7 @@ async fn requests_that_wait_end_at_once_when_their_deployment_is_deleted() {
         .await;
     let gateway = Gateway((activator.ip, 8012).into());
     let waiting = tokio::spawn(async move { get(gateway, "gone.example.com").await });
+    // Nothing is started before somebody asks, so now it waits.
     let scaled = |call: &penstock_testkit::kube::Call| call.resource_path() == "deployments/scale";
     world.server.until_called(scaled).await;
     world.server.delete("Deployment", "default", "gone");

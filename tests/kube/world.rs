@@ -46,8 +46,13 @@ impl World {
         server.put(json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": { "name": "config-autoscaler", "namespace": SYSTEM },
-            // The shortest that are allowed.
-            "data": { "stable-window": "6s", "scale-to-zero-grace-period": "6s" },
+            // The shortest that are allowed; the rest as deploy/kube has it.
+            "data": {
+                "stable-window": "6s",
+                "scale-to-zero-grace-period": "6s",
+                "allow-zero-initial-scale": "true",
+                "initial-scale": "0",
+            },
         }));
         for (component, file) in [
             (
