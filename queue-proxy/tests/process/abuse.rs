@@ -10,9 +10,9 @@ use rustix::process::Signal;
 use crate::world::{Program, before, get};
 
 /// Rows after which the program has the buffers that it keeps, and as many beyond that.
-const ROWS: usize = 6;
+const ROWS: usize = 4;
 /// What the latter may need, in bytes; far less than what is sent in one of them.
-const SLACK: u64 = 1 << 20;
+const SLACK: u64 = 512 << 10;
 /// Streams that are opened and reset in one connection, fewer than make it end.
 const STREAMS: u32 = 100;
 const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
@@ -62,7 +62,7 @@ async fn a_long_row_of_broken_requests_leaves_no_memory_no_request_and_no_panic(
     for (container, status) in [(workload.addr(), 200), (broken.addr(), 502)] {
         let make = before(container).with("CONTAINER_CONCURRENCY", "10");
         let program = make.quiet(Duration::ZERO).start().await;
-        let mut private = [0; 2];
+        let mut private = [0; 4];
         for after in &mut private {
             for _ in 0..ROWS {
                 one_row(&program).await;
@@ -70,8 +70,10 @@ async fn a_long_row_of_broken_requests_leaves_no_memory_no_request_and_no_panic(
             }
             *after = program.private();
         }
-        let [once, again] = private;
-        assert!(again < once + SLACK, "{once}, then {again} bytes");
+        // What leaks grows every time; what is made for the first time, by a worker that had
+        // nothing to do before, does not.
+        let level = private.windows(2).any(|two| two[1] < two[0] + SLACK);
+        assert!(level, "{private:?} bytes, each time more");
         // Nothing is inside, or the end would wait for it.
         program.signal(Signal::TERM);
         let (code, log) = program.ended().await;
