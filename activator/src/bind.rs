@@ -49,6 +49,9 @@ pub struct Options {
     pub first_window: Option<NonZeroUsize>,
     /// What callers are told for whom there is no room to wait.
     pub overflow: Overflow,
+    /// Whether those who wait for a revision that is removed are let go with a 503 that names it;
+    /// otherwise it is a 500 without a word, as the contract has it.
+    pub explains_removal: bool,
     /// A request header in which a caller may limit the whole time of its request, in
     /// milliseconds. `grpc-timeout` is always obeyed.
     pub limit_header: Option<HeaderName>,
@@ -90,7 +93,7 @@ pub enum Overflow {
 }
 
 impl Default for Options {
-    /// 10,000 waiting requests in 256 MiB, released by 100 at first, 503 for more, no header for limits, no timing told, no hosts told,
+    /// 10,000 waiting requests in 256 MiB, released by 100 at first, 503 for more, a bare 500 once a revision is removed, no header for limits, no timing told, no hosts told,
     /// `cluster.local`, repeated within 100 ms.
     fn default() -> Self {
         Self {
@@ -98,6 +101,7 @@ impl Default for Options {
             waiting_bytes: 256 << 20,
             first_window: NonZeroUsize::new(100),
             overflow: Overflow::default(),
+            explains_removal: false,
             limit_header: None,
             server_timing: false,
             waiting_page: None,
@@ -270,6 +274,7 @@ impl Activator {
             scout,
             budget: Budget::new(options.waiting_bytes),
             overflow: options.overflow,
+            explains_removal: options.explains_removal,
             limit_header: options.limit_header,
             server_timing: options.server_timing,
             waiting_page: options.waiting_page,

@@ -75,6 +75,7 @@ pub async fn reach(settings: &Settings) -> Result<World, Unreached> {
     };
     Ok(World {
         cluster,
+        kind,
         config,
         material,
     })

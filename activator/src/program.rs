@@ -45,7 +45,7 @@ pub use penstock_runtime::drain::Ended;
 pub use world::{Material, Secured, World};
 
 use crate::bind::{Activator, Running, ToPods};
-use crate::env::{Identity, Settings};
+use crate::env::{ClusterKind, Identity, Settings};
 use crate::metrics::{Metrics, Names};
 use crate::report::{Link, LinkMetrics};
 use crate::request_log::RequestLines;
@@ -208,6 +208,7 @@ impl Program {
         let mut options = settings.options;
         options.discovery.mesh = network.mesh;
         options.discovery.passthrough = network.passthrough;
+        options.explains_removal = world.kind == ClusterKind::Deployments;
         let running = activator.start(&workers, &cluster, demand, series, options)?;
         let metrics = bound.metrics.map(Admin::on).transpose()?.map(|admin| {
             let admin = admin.head_timeout(METRICS_HEAD);

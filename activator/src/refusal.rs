@@ -45,9 +45,12 @@ pub(crate) enum RequestError {
         /// Seconds until it is worth another try.
         retry_after: u64,
     },
-    /// The revision was removed while the request waited. The contract says no more of it.
+    /// The revision was removed while the request waited. The contract says nothing to the caller.
     #[error("")]
     Gone,
+    /// The same of a workload that no contract speaks of.
+    #[error("the workload {0} was deleted, or is not scaled from zero any more")]
+    Removed(RevisionId),
     /// A time limit of the revision passed before an answer began.
     #[error("activator request timeout")]
     TimedOut(#[from] TooLate),
@@ -87,6 +90,7 @@ impl RequestError {
             }
             Self::NoRevision { .. } => (StatusCode::NOT_FOUND, "destination_unavailable"),
             Self::Gone => (StatusCode::INTERNAL_SERVER_ERROR, "destination_unavailable"),
+            Self::Removed(_) => (StatusCode::SERVICE_UNAVAILABLE, "destination_unavailable"),
             Self::NoRoom { overflow, .. } => {
                 let status = match overflow {
                     Overflow::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -109,7 +113,9 @@ impl RequestError {
         const UNAVAILABLE: u8 = 14;
         match self {
             Self::UnknownRevision(_) | Self::UnknownHost { .. } => UNIMPLEMENTED,
-            Self::NoRevision { .. } | Self::Gone | Self::Upstream(_) => UNAVAILABLE,
+            Self::NoRevision { .. } | Self::Gone | Self::Removed(_) | Self::Upstream(_) => {
+                UNAVAILABLE
+            }
             Self::NoRoom { overflow, .. } => match overflow {
                 Overflow::Unavailable => UNAVAILABLE,
                 Overflow::TooMany => RESOURCE_EXHAUSTED,

@@ -82,6 +82,8 @@ pub(crate) struct Shared {
     /// What those hold who wait.
     pub(crate) budget: Arc<Budget>,
     pub(crate) overflow: Overflow,
+    /// Whether those who wait for a revision that is removed hear why they are let go.
+    pub(crate) explains_removal: bool,
     /// Where a caller may limit its own time.
     pub(crate) limit_header: Option<HeaderName>,
     /// Whether who waited is told where the time went.

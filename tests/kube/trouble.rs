@@ -26,8 +26,13 @@ async fn requests_that_wait_end_at_once_when_their_deployment_is_deleted() {
     world.server.until_called(scaled).await;
     world.server.delete("Deployment", "default", "gone");
     let answer = waiting.await.unwrap();
-    // The contract's status for it (spec/activator.md §2).
-    assert_eq!(answer.status, 500, "{}", answer.text());
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    let text = answer.text();
+    assert!(text.contains("default/gone was deleted"), "{text}");
+    assert_eq!(
+        answer.headers["proxy-status"],
+        "penstock-activator; error=destination_unavailable"
+    );
 }
 
 async fn a_workload_that_loses_its_label_keeps_its_pods_in_the_path() {

@@ -9,12 +9,14 @@ use tokio::sync::watch;
 
 use super::StartError;
 use crate::config::ConfigMaps;
-use crate::env::Settings;
+use crate::env::{ClusterKind, Settings};
 
 /// What an activator lives in. Values that change are followed for as long as it runs.
 pub struct World {
     /// Revisions and pods.
     pub cluster: Arc<dyn Cluster>,
+    /// Whose they are.
+    pub kind: ClusterKind,
     /// The ConfigMaps.
     pub config: watch::Receiver<Arc<ConfigMaps>>,
     /// Certificates; `None` where there are none to be had.

@@ -133,6 +133,9 @@ impl App {
     fn refused(&self, revision: &Entry, refused: Refused) -> RequestError {
         match refused {
             Refused::Full => self.no_room(revision, NoRoom::Line),
+            Refused::Closed if self.shared.explains_removal => {
+                RequestError::Removed(revision.id.clone())
+            }
             Refused::Closed => RequestError::Gone,
         }
     }

@@ -1,11 +1,11 @@
 //! Slots: which pod gets a request, and that no pod gets more than it takes.
 
-use penstock_activator::Position;
+use penstock_activator::{Options, Position};
 use penstock_testkit::client::Client;
 use penstock_testkit::cluster::{draining_pod, pod, starting_pod};
 use penstock_testkit::workload::Workload;
 
-use crate::stage::{HOST, Stage, get, hello, hello_id, within};
+use crate::stage::{Bound, HOST, Stage, get, hello, hello_id, within};
 
 #[tokio::test]
 async fn case_119_a_hundred_requests_at_ten_pods_of_one_slot_all_succeed_one_at_a_time() {
@@ -184,6 +184,26 @@ async fn case_64_a_removed_revision_is_404_for_newcomers_lets_waiting_ones_go_an
     assert_eq!(stage.get("/").await.status, 404);
     one.release(1);
     assert_eq!(within(running).await.unwrap().status, 200);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn without_a_contract_those_who_wait_for_what_is_removed_hear_what_it_was() {
+    let stage = Bound::before([hello().build()]).start(Options {
+        explains_removal: true,
+        ..Options::default()
+    });
+    let waiting = stage.getting("/");
+    stage.until_load(1, 0).await;
+    stage.cluster.remove(&hello_id());
+    let answer = within(waiting).await.unwrap();
+    let text = "the workload default/hello was deleted, or is not scaled from zero any more";
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.text().trim_end(), text);
+    assert_eq!(
+        answer.headers["proxy-status"],
+        "penstock-activator; error=destination_unavailable"
+    );
     stage.end().await;
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::Request;
 use penstock_activator::config::ConfigMaps;
-use penstock_activator::env::{Flags, Settings, Surroundings};
+use penstock_activator::env::{ClusterKind, Flags, Settings, Surroundings};
 use penstock_activator::program::{Addrs, Ended, Program, StartError, World};
 use penstock_autoscaler::{Peers, StatServer};
 use penstock_cluster::{Leases, Revision};
@@ -68,6 +68,7 @@ impl Serving {
         let (config, seen) = watch::channel(Arc::new(maps(observability)));
         let world = World {
             cluster: ScriptedCluster::new([revision]),
+            kind: ClusterKind::Knative,
             config: seen,
             material: None,
         };
@@ -230,6 +231,7 @@ async fn what_cannot_be_had_is_told_together_and_nothing_is_started() {
     let (_config, seen) = watch::channel(Arc::new(maps(&[])));
     let world = World {
         cluster: ScriptedCluster::new([]),
+        kind: ClusterKind::Knative,
         config: seen,
         material: None,
     };

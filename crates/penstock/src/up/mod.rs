@@ -242,6 +242,7 @@ fn start(
         waiting: args.waiting,
         waiting_bytes: args.waiting_memory,
         overflow: args.overflow.into(),
+        explains_removal: true,
         first_window: NonZeroUsize::new(args.first_window),
         limit_header: args.limit_header.clone(),
         server_timing: args.server_timing,
