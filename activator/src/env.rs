@@ -8,7 +8,7 @@
 //! | `MAX_IDLE_PROXY_CONNS`, `_PER_HOST` | 1000, 100 | idle connections to pods |
 //! | `PROBE_TIMEOUT`, `PROBE_FREQUENCY` | `300ms`, `200ms` | of probes of pods |
 //! | `CLUSTER_DOMAIN` | of resolv.conf, else `cluster.local` | end of service hosts |
-//! | `KUBERNETES_MIN_VERSION` | `v1.34.0` | checked at the start |
+//! | `KUBERNETES_MIN_VERSION` | `v1.34.0` for Knative, else none | the API server has to have it at the start |
 //! | `KUBECONFIG`, `KUBE_API_QPS`, `KUBE_API_BURST` | in the cluster, 0, 0 | the API; also by flag |
 //! | `PROFILING_PORT` | 8008 | answers 404 |
 //! | `METRICS_PROMETHEUS_HOST`, `_PORT` | all, 9090 | metrics, if they are asked for |
@@ -31,6 +31,7 @@ use penstock_relay::forward::Keep;
 use penstock_relay::tls::{BadVariable, Choices, Wanted, choices};
 use penstock_runtime::drain::Times;
 use penstock_runtime::vars::{BadVars, Vars, go, parsed};
+use penstock_types::KubernetesVersion;
 
 pub use flags::{BadFlags, Flags};
 pub use own::{OWN, quantity};
@@ -125,8 +126,8 @@ pub struct Api {
     pub qps: Option<f32>,
     /// Requests at once; `None` leaves it to the client.
     pub burst: Option<NonZeroUsize>,
-    /// The oldest version that will do.
-    pub min_version: String,
+    /// The oldest version that will do; `None` leaves it to what is served.
+    pub min_version: Option<KubernetesVersion>,
     /// What requests are for; `None` leaves it to what the cluster serves.
     pub kind: Option<ClusterKind>,
 }
@@ -276,15 +277,10 @@ fn api<G: Fn(&str) -> Option<String>>(vars: &mut Vars<G>) -> Api {
         ),
         qps: Some(qps).filter(|qps| *qps > 0.0),
         burst: NonZeroUsize::new(burst),
-        min_version: vars.read(
+        min_version: vars.optional(
             "KUBERNETES_MIN_VERSION",
-            "v1.34.0".to_owned(),
             "a version, such as v1.34.0",
-            |text| {
-                let numbers = text.strip_prefix('v').unwrap_or(text).splitn(3, '.');
-                let is_number = |part: &str| part.starts_with(|it: char| it.is_ascii_digit());
-                numbers.into_iter().all(is_number).then(|| text.to_owned())
-            },
+            KubernetesVersion::read,
         ),
     }
 }

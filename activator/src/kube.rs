@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use penstock_cluster::Cluster;
-use penstock_cluster_kube::client::{self, ConnectError, Unanswered};
+use penstock_cluster_kube::client::{self, ConnectError, Unanswered, Unfit};
 use penstock_cluster_kube::config_map::{self, Values};
 use penstock_cluster_kube::deployments::{self, Deployments, Role};
 use penstock_cluster_kube::knative::{self, Knative, Trust, Trusted};
 use penstock_cluster_kube::{Access, Rhythm};
+use penstock_types::KubernetesVersion;
 use tokio::sync::watch;
 
 use crate::config::ConfigMaps;
@@ -26,6 +27,9 @@ pub enum Unreached {
     /// It does not say what it serves.
     #[error("the API server does not say whether it serves Knative; PENSTOCK_CLUSTER can: {0}")]
     Discovery(#[from] Unanswered),
+    /// It is too old.
+    #[error("{0}")]
+    Unfit(#[from] Unfit),
     /// Flags that do not go together.
     #[error("{0}")]
     Flags(&'static str),
@@ -43,6 +47,10 @@ pub async fn reach(settings: &Settings) -> Result<World, Unreached> {
         None if client::serves(&client, "serving.knative.dev").await? => ClusterKind::Knative,
         None => ClusterKind::Deployments,
     };
+    let knative = (kind == ClusterKind::Knative).then_some(KubernetesVersion::OF_KNATIVE);
+    if let Some(wanted) = settings.api.min_version.or(knative) {
+        client::at_least(&client, wanted).await?;
+    }
     let rhythm = Rhythm::default();
     let own = settings.identity.ip.parse().ok();
     let domain = settings.options.cluster_domain.clone();

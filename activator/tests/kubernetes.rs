@@ -122,6 +122,20 @@ async fn without_knative_or_by_name_it_is_deployments() {
     }
 }
 
+#[tokio::test]
+async fn a_server_that_is_too_old_is_not_served() {
+    let server = ApiServer::start().await;
+    server.forget_group("serving.knative.dev");
+    for (wanted, fits) in [("v1.37.0", true), ("v1.37.1", false), ("v1.38", false)] {
+        let reached = reach(&settings(&server, &[("KUBERNETES_MIN_VERSION", wanted)])).await;
+        let told = reached.err().map(|error| error.to_string());
+        assert_eq!(told.is_none(), fits, "{wanted}: {told:?}");
+        assert!(told.is_none_or(|told| {
+            told.contains("v1.37.0, which is too old") && told.contains("KUBERNETES_MIN_VERSION")
+        }));
+    }
+}
+
 /// A process that does not outlive its test.
 struct Running(Child);
 

@@ -56,7 +56,7 @@ fn the_defaults_are_those_of_the_contract() {
     );
     let autoscaler = "autoscaler.knative-serving.svc.cluster.local:8080";
     assert_eq!(settings.autoscaler.as_deref(), Some(autoscaler));
-    assert_eq!(settings.api.min_version, "v1.34.0");
+    assert_eq!(settings.api.min_version, None);
     assert_eq!(settings.api.qps, None);
     assert!(settings.metrics_tls.is_none());
     let options = settings.options;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use penstock_activator::config::ConfigMaps;
+use penstock_activator::env::ClusterKind;
 use penstock_activator::program::{Ended, Material, Program, StartError, World};
 use penstock_activator::{Options, ToPods};
 use penstock_relay::tls::Client as Trust;
@@ -270,6 +271,7 @@ fn with_tls(material: Option<watch::Receiver<Arc<Material>>>) -> World {
     let (_, config) = watch::channel(Arc::new(maps));
     World {
         cluster: ScriptedCluster::new([]),
+        kind: ClusterKind::Knative,
         config,
         material,
     }

@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use penstock_cluster::Leases;
 use penstock_runtime::vars::{BadVars, Vars, parsed};
 use penstock_scaling::bucket::{Identity, Ordinal};
+use penstock_types::KubernetesVersion;
 
 use crate::metrics::Names;
 use crate::policy::PolicyKind;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub services: Option<SocketAddr>,
     /// How to reach the API server; `None` is as a pod of its cluster.
     pub kubeconfig: Option<PathBuf>,
+    /// The oldest version of it that will do; `None` leaves it to what is served.
+    pub min_version: Option<KubernetesVersion>,
     /// Name of the ConfigMap `config-logging`.
     pub config_logging: String,
 }
@@ -187,6 +190,11 @@ impl Settings {
                 it.parse().ok()
             }),
             kubeconfig: vars.optional("KUBECONFIG", "a file", |it| some(it).map(PathBuf::from)),
+            min_version: vars.optional(
+                "KUBERNETES_MIN_VERSION",
+                "a version, such as v1.34.0",
+                KubernetesVersion::read,
+            ),
             config_logging: vars.read(
                 "CONFIG_LOGGING_NAME",
                 "config-logging".to_owned(),

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use penstock_cluster::{Cluster, Holder, Leases, Revision};
-use penstock_cluster_kube::client::{self, ConnectError, Unanswered};
+use penstock_cluster_kube::client::{self, ConnectError, Unanswered, Unfit};
 use penstock_cluster_kube::config_map::{ConfigMaps, Values};
 use penstock_cluster_kube::deployments::{self, Deployments, Role};
 use penstock_cluster_kube::knative::{self, scaling::Scaling};
@@ -17,7 +17,7 @@ use penstock_runtime::vars::BadVars;
 use penstock_scaling::annotation;
 use penstock_scaling::bucket::Buckets;
 use penstock_scaling::config::Config;
-use penstock_types::RevisionId;
+use penstock_types::{KubernetesVersion, RevisionId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +36,9 @@ pub enum Unreached {
     /// It does not say what it serves.
     #[error("the API server does not say whether it serves Knative; PENSTOCK_CLUSTER can: {0}")]
     Discovery(#[from] Unanswered),
+    /// It is too old.
+    #[error("{0}")]
+    Unfit(#[from] Unfit),
     /// A ConfigMap is wrong.
     #[error("{0}")]
     Map(#[from] BadMap),
@@ -137,6 +140,10 @@ impl World {
             None if client::serves(&client, "serving.knative.dev").await? => ClusterKind::Knative,
             None => ClusterKind::Deployments,
         };
+        let knative = (kind == ClusterKind::Knative).then_some(KubernetesVersion::OF_KNATIVE);
+        if let Some(wanted) = settings.min_version.or(knative) {
+            client::at_least(&client, wanted).await?;
+        }
         let maps = Maps::read(&client, settings).await;
         let config = maps::config(&maps.autoscaler.borrow(), &maps.deployment.borrow())?;
         Ok(Self {

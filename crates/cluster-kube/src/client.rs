@@ -17,6 +17,8 @@ pub use kube::Client;
 use kube::Config;
 use kube::client::ConfigExt;
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use penstock_types::KubernetesVersion;
+use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, ServiceBuilder};
 
 use crate::reflect::chain;
@@ -27,6 +29,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Questions without an answer after which the connection is given up.
 const UNANSWERED: u32 = 3;
+/// Time that an API server which is being started has to say its version, and between questions.
+const STARTING: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Where the API server is, and who we are to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,12 +100,57 @@ pub struct Unanswered(String);
 /// If it does not say.
 pub async fn serves(client: &Client, group: &str) -> Result<bool, Unanswered> {
     let groups = client.list_api_groups();
-    let groups = match tokio::time::timeout(CONNECT * 2, groups).await {
+    let groups = match timeout(CONNECT * 2, groups).await {
         Ok(Ok(groups)) => groups,
         Ok(Err(error)) => return Err(Unanswered(chain(&error))),
         Err(late) => return Err(Unanswered(late.to_string())),
     };
     Ok(groups.groups.iter().any(|it| it.name == group))
+}
+
+/// Why an API server will not do.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// It is older than it may be.
+    #[error(
+        "the API server has the version {found}, which is too old: {wanted} is needed, unless \
+         KUBERNETES_MIN_VERSION says otherwise"
+    )]
+    Old {
+        /// What it says.
+        found: String,
+        /// The oldest that will do.
+        wanted: KubernetesVersion,
+    },
+    /// It does not say its version.
+    #[error("the API server does not say its version: {0}")]
+    Unanswered(#[from] Unanswered),
+}
+
+/// Whether the API server is as new as `wanted`, or newer. One that does not answer is asked again
+/// for a minute: a component may be started before it (spec/activator.md §1.1).
+///
+/// # Errors
+///
+/// [`Unfit`], by the last answer.
+pub async fn at_least(client: &Client, wanted: KubernetesVersion) -> Result<(), Unfit> {
+    let end = Instant::now() + STARTING;
+    let found = loop {
+        let asked = timeout(CONNECT * 2, client.apiserver_version()).await;
+        let why = match asked {
+            Ok(Ok(info)) => break info.git_version,
+            Ok(Err(error)) => chain(&error),
+            Err(late) => late.to_string(),
+        };
+        if Instant::now() > end {
+            return Err(Unanswered(why).into());
+        }
+        sleep(AGAIN).await;
+    };
+    match KubernetesVersion::read(&found) {
+        Some(version) if version >= wanted => Ok(()),
+        _ => Err(Unfit::Old { found, wanted }),
+    }
 }
 
 async fn from_file(path: &PathBuf) -> Result<Config, KubeconfigError> {

@@ -8,6 +8,7 @@ pub mod annotation;
 pub mod choice;
 pub mod demand;
 pub mod header;
+mod kubernetes;
 pub mod probe;
 pub mod request_stats;
 mod revision;
@@ -16,4 +17,5 @@ pub mod wire;
 pub mod workload;
 
 pub use activity::{Activity, Inactive};
+pub use kubernetes::KubernetesVersion;
 pub use revision::{Protocol, Reachability, RevisionId, Slots, Timeouts};
