@@ -197,7 +197,7 @@ async fn without_a_contract_those_who_wait_for_what_is_removed_hear_what_it_was(
     stage.until_load(1, 0).await;
     stage.cluster.remove(&hello_id());
     let answer = within(waiting).await.unwrap();
-    let text = "the workload default/hello was deleted, or is not scaled from zero any more";
+    let text = "the workload default/hello-00001 was deleted, or is not scaled from zero any more";
     assert_eq!(answer.status, 503);
     assert_eq!(answer.text().trim_end(), text);
     assert_eq!(
