@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use penstock_runtime::vars::go;
-use penstock_types::annotation::{Annotations, OWN};
+use penstock_types::annotation::{Annotations, Rejected};
 
 /// From the request to the page, unless the annotation says how long.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -35,32 +35,51 @@ pub(crate) struct Choices {
     pub(crate) progress: bool,
 }
 
+/// The annotations that are read here.
+pub const CHOICES: [&str; 3] = [
+    "penstock.dev/idle-streams",
+    "penstock.dev/waiting-page",
+    "penstock.dev/progress",
+];
+
+/// What is wrong with them.
+pub fn rejected(annotations: &Annotations) -> Vec<Rejected> {
+    let mut rejected = Vec::new();
+    Choices::read(annotations, |key, reason| {
+        rejected.push(Rejected {
+            keys: vec![key.to_owned()],
+            reason: reason.to_owned(),
+        });
+    });
+    rejected
+}
+
 impl Choices {
     /// What annotations say; `rejected` is told of each that is wrong.
     pub(crate) fn read(annotations: &Annotations, mut rejected: impl FnMut(&str, &str)) -> Self {
-        let mut read = |name, wanted, parse: fn(&str) -> Option<Option<Duration>>| {
-            let key = format!("{OWN}{name}");
-            let text = annotations.get(&key)?;
+        let [streams, page, progress] = CHOICES;
+        let mut read = |key, wanted, parse: fn(&str) -> Option<Option<Duration>>| {
+            let text = annotations.get(key)?;
             let parsed = parse(text);
             if parsed.is_none() {
-                rejected(&key, &format!("{text:?} is not {wanted}"));
+                rejected(key, &format!("{text:?} is not {wanted}"));
             }
             parsed
         };
         let switch = |text: &str| go::bool(text).map(|on| on.then_some(PATIENCE));
         let above = |text: &str| go::duration(text).filter(|it| !it.is_zero()).map(Some);
         Self {
-            idle_streams: read("idle-streams", "a duration above 0, such as 30s", above).flatten(),
-            waiting_page: read("waiting-page", "true, false or a duration", waiting_page),
-            progress: read("progress", "true or false", switch)
-                .flatten()
-                .is_some(),
+            idle_streams: read(streams, "a duration above 0, such as 30s", above).flatten(),
+            waiting_page: read(page, "true, false or a duration", waiting_page),
+            progress: read(progress, "true or false", switch).flatten().is_some(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use penstock_types::annotation::OWN;
+
     use super::*;
 
     #[test]

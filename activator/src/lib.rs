@@ -63,7 +63,7 @@ mod trace;
 mod waiting;
 
 pub use bind::{Activator, Handle, Options, Overflow, RevisionLoad, Running, ToPods};
-pub use choices::waiting_page;
+pub use choices::{CHOICES, rejected, waiting_page};
 pub use discovery::{Discovery, Mesh};
 pub use env::quantity;
 pub use metrics::{Metrics, Names};

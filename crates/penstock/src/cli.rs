@@ -46,6 +46,15 @@ pub(crate) enum Command {
     /// Exits with 0 if nothing is, 1 if something is, 2 if it could not look
     #[cfg(feature = "kube")]
     Doctor(DoctorArgs),
+    /// Looks for what is wrong with Penstock in a Kubernetes cluster; this build cannot speak to
+    /// one, `cargo build --release -p penstock --features kube` makes one that can
+    #[cfg(not(feature = "kube"))]
+    #[command(disable_help_flag = true)]
+    Doctor {
+        /// Whatever the other build takes
+        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        _flags: Vec<std::ffi::OsString>,
+    },
     /// Serves one of the built-in samples on $PORT
     Sample(SampleArgs),
     /// Ends what a killed `penstock up` left behind

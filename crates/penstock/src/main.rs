@@ -56,6 +56,10 @@ fn main() -> ExitCode {
         Command::Uninject(args) => rewritten(inject::uninject(&args)),
         #[cfg(feature = "kube")]
         Command::Doctor(args) => run_doctor(&args),
+        #[cfg(not(feature = "kube"))]
+        Command::Doctor { .. } => wrong([
+            "doctor needs a build that can speak to a cluster: cargo build --release -p penstock --features kube",
+        ]),
         Command::Sample(args) => run_sample(&args),
         Command::Reaper => run_reaper(),
     }

@@ -25,8 +25,8 @@ macro_rules! keys {
             alias: keys!(@alias $($alias)?),
         };
     )*
-        /// The names of all keys under the prefix.
-        const NAMES: &[&str] = &[$($key.name),*];
+        /// All keys under the prefix.
+        const KEYS: &[Key] = &[$($key),*];
     };
     (@alias) => { None };
     (@alias $alias:literal) => { Some(concat!("autoscaling.knative.dev/", $alias)) };
@@ -78,7 +78,16 @@ impl Key {
 
 /// The names of all annotations that the autoscaler reads, in their present spelling.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    NAMES.iter().copied().chain([PROGRESS_DEADLINE.name])
+    KEYS.iter()
+        .map(|key| key.name)
+        .chain([PROGRESS_DEADLINE.name])
+}
+
+/// Every spelling of them that is under the autoscaler's prefix.
+pub fn spellings() -> impl Iterator<Item = &'static str> {
+    KEYS.iter()
+        .flat_map(|key| [Some(key.name), key.alias])
+        .flatten()
 }
 
 /// Checks every annotation that the autoscaler reads, and returns all that are wrong.

@@ -26,5 +26,5 @@ pub use model::{
 };
 pub use plan::{Changes, Deployed, HostRoute, KEPT_UNROUTED, Reach, Revision};
 pub use problem::{Fault, Problem};
-pub use read::{AnnotationCheck, Refused, Source, read};
+pub use read::{AnnotationRules, Refused, Source, read};
 pub use settings::settings;

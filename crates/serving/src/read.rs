@@ -18,7 +18,14 @@ use crate::{Fault, Manifests, ObjectKey, Place, Problem, yaml};
 use fields::{Field, Report};
 
 /// Rules of the annotations on a revision template; whoever scales knows them.
-pub type AnnotationCheck<'a> = &'a dyn Fn(&Annotations) -> Vec<Rejected>;
+#[derive(Clone, Copy)]
+pub struct AnnotationRules<'a> {
+    /// Finds what is wrong with them.
+    pub check: &'a dyn Fn(&Annotations) -> Vec<Rejected>,
+    /// All keys under the autoscaler's prefix and our own that say something; another one there is
+    /// remarked upon.
+    pub known: &'a [&'a str],
+}
 
 /// A file that was read.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +64,7 @@ impl std::error::Error for Refused {}
 /// Every mistake of every file together, so that one round mends them all. A set without a
 /// Configuration is a mistake as well: it is more likely a file caught half written than the wish
 /// to run nothing.
-pub fn read(sources: &[Source<'_>], check: AnnotationCheck<'_>) -> Result<Manifests, Refused> {
+pub fn read(sources: &[Source<'_>], rules: AnnotationRules<'_>) -> Result<Manifests, Refused> {
     let mut manifests = Manifests::default();
     let mut errors = Vec::new();
     for source in sources {
@@ -75,7 +82,7 @@ pub fn read(sources: &[Source<'_>], check: AnnotationCheck<'_>) -> Result<Manife
         for document in stream.documents {
             report.document = document.number;
             let root = Field::root(&document.root);
-            object::read(&root, check, &mut manifests, &mut report);
+            object::read(&root, rules, &mut manifests, &mut report);
         }
         report
             .errors

@@ -227,6 +227,19 @@ fn an_annotation_that_does_not_parse_is_found() {
 }
 
 #[test]
+fn an_annotation_that_nobody_reads_is_found() {
+    let mut facts = well();
+    let annotations = &mut facts.workloads[0]["metadata"]["annotations"];
+    annotations["autoscaling.knative.dev/tarrget"] = json!("7");
+    let found = findings(&facts);
+    let told: Vec<&str> = found.iter().map(|it| it.wrong.as_str()).collect();
+    assert_eq!(
+        told,
+        ["annotation autoscaling.knative.dev/tarrget is not a known one"]
+    );
+}
+
+#[test]
 fn somebody_else_who_scales_is_found() {
     let mut facts = well();
     facts.scalers = vec![json!({

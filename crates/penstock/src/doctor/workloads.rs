@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use penstock_types::annotation::Annotations;
+use penstock_scaling::annotation;
+use penstock_types::annotation::{AUTOSCALING, Annotations};
 use serde_json::Value;
 
 use super::Finding;
@@ -41,8 +42,20 @@ fn settings(workload: &Value, findings: &mut Vec<Finding>) {
         .flatten()
         .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
         .collect();
+    for key in annotations
+        .keys()
+        .filter(|key| key.starts_with(AUTOSCALING))
+    {
+        if !annotation::spellings().any(|known| known == key) {
+            findings.push(Finding::warning(
+                who(workload),
+                format!("annotation {key} is not a known one"),
+                "correct its name, or take it out: nobody reads it",
+            ));
+        }
+    }
     let config = penstock_scaling::config::Config::default();
-    let rejected = penstock_scaling::annotation::validate(&annotations, &config)
+    let rejected = annotation::validate(&annotations, &config)
         .into_iter()
         .chain(penstock_cluster_kube::deployments::rejected(workload));
     for rejected in rejected {

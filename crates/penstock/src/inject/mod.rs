@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::up::input::reason;
 use document::{Value, read_all, write_all};
 
 /// Flags of both commands.
@@ -120,9 +121,12 @@ type Edited = Result<Vec<String>, Vec<Mistake>>;
 fn rewrite(files: &[PathBuf], edit: impl Fn(&mut Value) -> Edited) -> Result<Output, Vec<Mistake>> {
     let (mut documents, mut notes, mut mistakes) = (Vec::new(), Vec::new(), Vec::new());
     for file in files {
-        let name = file.display().to_string();
+        let name = match file.to_str() {
+            Some("-") => "standard input".to_owned(),
+            _ => file.display().to_string(),
+        };
         let read = text(file)
-            .map_err(|error| Mistake::at(&name, error.to_string()))
+            .map_err(|error| Mistake::at(format!("cannot read {name}"), reason(&error)))
             .and_then(|text| read_all(&text).map_err(|error| Mistake::at(&name, error)));
         let read = match read {
             Ok(read) => read,

@@ -6,9 +6,10 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use penstock_scaling::annotation::validate;
+use penstock_activator::CHOICES;
+use penstock_scaling::annotation;
 use penstock_scaling::config::Config;
-use penstock_serving::{AnnotationCheck, Fault, Manifests, Problem, Source};
+use penstock_serving::{AnnotationRules, Fault, Manifests, Problem, Source};
 
 use super::images::Images;
 
@@ -104,10 +105,18 @@ impl Input {
             .iter()
             .map(|(name, text)| Source { name, text })
             .collect();
-        let check: AnnotationCheck<'_> = &|annotations| validate(annotations, &config);
+        let known: Vec<&str> = annotation::spellings().chain(CHOICES).collect();
+        let rules = AnnotationRules {
+            check: &|annotations| {
+                let mut rejected = annotation::validate(annotations, &config);
+                rejected.extend(penstock_activator::rejected(annotations));
+                rejected
+            },
+            known: &known,
+        };
         let mut manifests = Manifests::default();
         if !sources.is_empty() {
-            match penstock_serving::read(&sources, check) {
+            match penstock_serving::read(&sources, rules) {
                 Ok(all) => {
                     mistakes.extend(check_too(self, &all));
                     manifests = all;
@@ -120,7 +129,7 @@ impl Input {
                     mistakes.extend(refused.errors.iter().map(Problem::to_string));
                     // The images of the files that can be read are no secret for that.
                     let alone = sources.iter();
-                    let alone = alone.map(|source| penstock_serving::read(&[*source], check));
+                    let alone = alone.map(|source| penstock_serving::read(&[*source], rules));
                     for one in alone.flatten() {
                         mistakes.extend(check_too(self, &one));
                     }

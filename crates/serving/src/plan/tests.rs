@@ -3,14 +3,18 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Source, read};
+use crate::{AnnotationRules, Source, read};
 
 fn manifests(text: &str) -> Manifests {
     let source = Source {
         name: "app.yaml",
         text,
     };
-    read(&[source], &|_| Vec::new()).unwrap_or_else(|refused| panic!("{refused}"))
+    let rules = AnnotationRules {
+        check: &|_| Vec::new(),
+        known: &[],
+    };
+    read(&[source], rules).unwrap_or_else(|refused| panic!("{refused}"))
 }
 
 /// A Service whose version is `version`, with further lines: of the template's metadata, and of

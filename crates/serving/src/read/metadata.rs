@@ -1,8 +1,8 @@
 //! `metadata`: names, namespaces, annotations.
 
-use penstock_types::annotation::Annotations;
+use penstock_types::annotation::{AUTOSCALING, Annotations, OWN};
 
-use super::AnnotationCheck;
+use super::AnnotationRules;
 use super::fields::{Field, Object, Report};
 use crate::{Fault, ObjectKey, name};
 
@@ -65,7 +65,7 @@ fn of_mapping(mut metadata: Object<'_>, report: &mut Report) -> Metadata {
     // Knative takes them on the template alone, so that a change of them makes a revision.
     if let Some(written) = metadata.take("annotations") {
         for (key, field) in entries(&written, report) {
-            if key.starts_with("autoscaling.knative.dev") {
+            if key.starts_with(AUTOSCALING) {
                 let why = "belongs to spec.template.metadata.annotations, not here";
                 field.conflict(why, report);
             } else {
@@ -96,7 +96,7 @@ fn of_mapping(mut metadata: Object<'_>, report: &mut Report) -> Metadata {
 pub(super) fn of_template(
     field: &Field<'_>,
     configuration: &str,
-    check: AnnotationCheck<'_>,
+    rules: AnnotationRules<'_>,
     report: &mut Report,
 ) -> Option<(Option<String>, Annotations)> {
     let mut metadata = field.object(report)?;
@@ -120,8 +120,20 @@ pub(super) fn of_template(
         if let Some(value) = field.string(report) {
             annotations.insert((*key).to_owned(), value);
         }
+        if rules.known.contains(key) {
+            continue;
+        }
+        for prefix in [AUTOSCALING, OWN] {
+            if let Some(name) = key.strip_prefix(prefix) {
+                let known = rules.known.iter();
+                let names = known.filter_map(|known| known.strip_prefix(prefix));
+                let near = name::near(name, names).map(|near| format!("{prefix}{near}"));
+                let path = format!("{}.annotations[{key}]", metadata.path);
+                report.warning(field.line, &path, Fault::Unknown { near });
+            }
+        }
     }
-    for rejected in check(&annotations) {
+    for rejected in (rules.check)(&annotations) {
         let at = |key: &String| entries.iter().find(|(written, _)| written == key);
         let line = rejected.keys.iter().find_map(at);
         let line = line.map_or(metadata.line, |(_, field)| field.line);

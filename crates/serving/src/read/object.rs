@@ -2,7 +2,7 @@
 
 use super::fields::{Field, Object, Report};
 use super::metadata::{self, Metadata};
-use super::{AnnotationCheck, template, traffic};
+use super::{AnnotationRules, template, traffic};
 use crate::{Configuration, Fault, Manifests, ObjectKey, Route, TrafficTarget};
 
 /// The API group of everything that is read here.
@@ -20,7 +20,7 @@ pub(super) enum Version {
 /// Reads a document into `manifests`.
 pub(super) fn read(
     root: &Field<'_>,
-    check: AnnotationCheck<'_>,
+    rules: AnnotationRules<'_>,
     manifests: &mut Manifests,
     report: &mut Report,
 ) {
@@ -41,7 +41,7 @@ pub(super) fn read(
     if text == "v1" && kind_text == "List" {
         let items = object.take("items").and_then(|items| items.list(report));
         for item in items.unwrap_or_default() {
-            read(&item, check, manifests, report);
+            read(&item, rules, manifests, report);
         }
         return;
     }
@@ -62,7 +62,7 @@ pub(super) fn read(
     };
     let reader = Reader {
         version: version_read,
-        check,
+        rules,
     };
     let metadata = metadata::of_object(&mut object, report);
     object.accept(&["status"]);
@@ -82,7 +82,7 @@ pub(super) fn read(
 /// What the readers of all kinds need.
 struct Reader<'c> {
     version: Version,
-    check: AnnotationCheck<'c>,
+    rules: AnnotationRules<'c>,
 }
 
 impl Reader<'_> {
@@ -236,7 +236,7 @@ impl Reader<'_> {
             None => spec.need("template", "a revision template", report)?,
         };
         let ObjectKey { name, .. } = &metadata.key;
-        template::read(&field, self.version, name, self.check, report)
+        template::read(&field, self.version, name, self.rules, report)
     }
 }
 

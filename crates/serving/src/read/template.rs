@@ -7,7 +7,7 @@ use penstock_types::{Slots, Timeouts};
 
 use super::fields::{Field, Object, Report};
 use super::object::Version;
-use super::{AnnotationCheck, container, metadata};
+use super::{AnnotationRules, container, metadata};
 use crate::{Mark, RevisionTemplate};
 
 /// Highest `containerConcurrency` (Knative's `container-concurrency-max-limit`).
@@ -47,13 +47,13 @@ pub(super) fn read(
     field: &Field<'_>,
     version: Version,
     configuration: &str,
-    check: AnnotationCheck<'_>,
+    rules: AnnotationRules<'_>,
     report: &mut Report,
 ) -> Option<(RevisionTemplate, Option<Mark>)> {
     let mut template = field.object(report)?;
     let about = template.take("metadata");
     let about = match about {
-        Some(about) => metadata::of_template(&about, configuration, check, report),
+        Some(about) => metadata::of_template(&about, configuration, rules, report),
         None => Some((None, Annotations::new())),
     };
     let spec = template.need("spec", "a mapping with containers", report);

@@ -12,13 +12,19 @@ use penstock_types::{Protocol, Slots, Timeouts};
 use super::*;
 use crate::{Container, TrafficTarget, Upon};
 
-fn allow_all(_: &Annotations) -> Vec<Rejected> {
-    Vec::new()
-}
+const ALLOW_ALL: AnnotationRules<'_> = AnnotationRules {
+    check: &|_| Vec::new(),
+    known: &[
+        "autoscaling.knative.dev/max-scale",
+        "autoscaling.knative.dev/min-scale",
+        "autoscaling.knative.dev/target",
+        "autoscaling.knative.dev/window",
+    ],
+};
 
 pub(crate) fn read_one(text: &str) -> Result<Manifests, Refused> {
     let name = "app.yaml";
-    read(&[Source { name, text }], &allow_all)
+    read(&[Source { name, text }], ALLOW_ALL)
 }
 
 fn good(text: &str) -> Manifests {
@@ -35,6 +41,29 @@ fn with_container(lines: &str) -> String {
         "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata:\n  name: hello\nspec:\n  \
          template:\n    spec:\n      containers:\n        - image: hello\n{lines}"
     )
+}
+
+#[test]
+fn an_annotation_that_nobody_reads_is_named() {
+    let manifests = good(
+        "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata:\n  name: hello\nspec:\n  \
+         template:\n    metadata:\n      annotations:\n        \
+         autoscaling.knative.dev/tarrget: \"1\"\n        autoscaling.knative.dev/window: 60s\n        \
+         autoscaling.knative.dev/quota: \"1\"\n        example.com/tarrget: \"1\"\n    \
+         spec:\n      containers:\n        - image: hello\n",
+    );
+    let path = "app.yaml, document 1, line 9: spec.template.metadata.annotations";
+    assert_eq!(
+        warnings(&manifests),
+        [
+            format!(
+                "{path}[autoscaling.knative.dev/tarrget] is not a known field; it is ignored \
+                 (is autoscaling.knative.dev/target meant?)"
+            ),
+            format!("{path}[autoscaling.knative.dev/quota] is not a known field; it is ignored")
+                .replace("line 9", "line 11"),
+        ]
+    );
 }
 
 fn warnings(manifests: &Manifests) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use penstock_serving::Source;
+use penstock_serving::{AnnotationRules, Source};
 
 use super::*;
 
@@ -31,7 +31,11 @@ fn apply(deployed: &mut Deployed, text: &str) {
         name: "hello.yaml",
         text,
     };
-    let manifests = penstock_serving::read(&[source], &|_| Vec::new()).unwrap();
+    let rules = AnnotationRules {
+        check: &|_| Vec::new(),
+        known: &[],
+    };
+    let manifests = penstock_serving::read(&[source], rules).unwrap();
     deployed.apply(&manifests).unwrap();
 }
 

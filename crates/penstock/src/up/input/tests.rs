@@ -51,6 +51,35 @@ fn every_mistake_of_every_file_is_said_at_once() {
 }
 
 #[test]
+fn annotations_of_every_reader_are_checked_and_the_unread_ones_named() {
+    let folder = Folder::new();
+    let annotated = |annotation: &str| {
+        let metadata = format!("  template:\n    metadata:\n      annotations: {{{annotation}}}\n");
+        let file = folder.write("app.yaml", HELLO.replace("  template:\n", &metadata));
+        input(&[file], None).read()
+    };
+    for wrong in [
+        "penstock.dev/progress: maybe",
+        "autoscaling.knative.dev/target: maybe",
+    ] {
+        let said = folder.relative(annotated(wrong).unwrap_err());
+        let key = wrong.split(": ").next().unwrap();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(
+            said[0].contains(key) && said[0].contains("maybe"),
+            "{said:?}"
+        );
+    }
+    for unread in ["penstock.dev/progres", "autoscaling.knative.dev/targets"] {
+        let wanted = annotated(&format!("{unread}: 'true'")).unwrap();
+        let [remark] = &wanted.manifests.warnings[..] else {
+            panic!("{:?}", wanted.manifests.warnings);
+        };
+        assert!(remark.to_string().contains(unread), "{remark}");
+    }
+}
+
+#[test]
 fn an_image_without_a_command_is_named_with_its_place_and_what_to_do() {
     let folder = Folder::new();
     let older = "\

@@ -368,7 +368,14 @@ fn the_annotations_of_a_template_are_checked_by_their_own_rules() {
         name: "app.yaml",
         text: &text,
     };
-    let refused = read(&[source], &check).unwrap_err();
+    let refused = read(
+        &[source],
+        AnnotationRules {
+            check: &check,
+            ..ALLOW_ALL
+        },
+    )
+    .unwrap_err();
     assert_eq!(
         refused.to_string(),
         "app.yaml, document 1, line 10: spec.template.metadata.annotations\
@@ -442,7 +449,7 @@ kind: Service
             text: two,
         },
     ];
-    let refused = read(&sources, &allow_all).unwrap_err();
+    let refused = read(&sources, ALLOW_ALL).unwrap_err();
     let places: Vec<String> = refused
         .errors
         .iter()
