@@ -143,7 +143,7 @@ impl Check<'_> {
     fn scales(&mut self, config: &Config) {
         let a_count = "a whole number from 0 to 2147483647";
         let min = self.expect(MIN_SCALE, a_count, count).unwrap_or(0);
-        let max = match config.max_scale_limit {
+        match config.max_scale_limit {
             None => self.expect(MAX_SCALE, a_count, count),
             Some(limit) => {
                 let right = format!("a whole number from 1 to max-scale-limit ({limit})");
@@ -151,8 +151,10 @@ impl Check<'_> {
                     count(text).filter(|max| (1..=limit).contains(max))
                 })
             }
-        }
-        .filter(|&max| max > 0);
+        };
+        // One beyond the limit is a maximum for the others all the same.
+        let max = MAX_SCALE.read(self.annotations, count);
+        let max = max.filter(|&max| max > 0);
         if let Some(max) = max
             && max < min
         {

@@ -228,3 +228,27 @@ fn the_progress_deadline_is_whole_seconds() {
         assert_eq!(rejected.is_empty(), right, "{text}");
     }
 }
+
+#[test]
+fn a_maximum_beyond_the_limit_is_a_maximum_for_the_others_all_the_same() {
+    let table: [(Entries, &[&str]); 2] = [
+        (
+            &[("maxScale", "11"), ("min-scale", "12")],
+            &["max-scale", "maxScale", "min-scale"],
+        ),
+        (
+            &[("max-scale", "11"), ("activation-scale", "12")],
+            &["activation-scale", "max-scale"],
+        ),
+    ];
+    for (entries, want) in table {
+        let rejected = validate(&annotations(entries), &limited());
+        let mut keys: Vec<_> = rejected.into_iter().flat_map(|one| one.keys).collect();
+        keys.sort();
+        let want: Vec<_> = want
+            .iter()
+            .map(|key| format!("autoscaling.knative.dev/{key}"))
+            .collect();
+        assert_eq!(keys, want, "{entries:?}");
+    }
+}
