@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use penstock_testkit::cluster::{ScriptedCluster, revision};
-use penstock_testkit::vectors;
+use penstock_testkit::vectors::{Vectors, same};
 use penstock_types::stat::Stat;
 use prost::Message as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -223,30 +223,23 @@ async fn a_queue_proxy_that_does_not_answer_is_given_up_after_three_seconds() {
 /// `protobuf.json`: which bodies count and which do not.
 #[test]
 fn bodies_are_taken_and_refused_as_the_vectors_say() {
-    let file: Protobuf = vectors::read("protobuf.json");
-    let id = |case: &Body| case.id.clone();
-    vectors::check("protobuf.json scrapes", &file.stat, id, |case| {
-        let digits = |at: usize| u8::from_str_radix(&case.hex[at..at + 2], 16).unwrap();
-        let body: Vec<u8> = (0..case.hex.len()).step_by(2).map(digits).collect();
-        let cut = &body[..body.len().min(336)];
-        // What cannot be figures of a pod is refused further on, and not the vectors' subject.
-        let taken = Stat::decode(cut).is_ok() || http1::stat(&body).is_some();
-        if case.optional {
-            return Ok(());
-        }
-        vectors::same("refused", !taken, case.scrape_error)
-    });
-}
-
-#[derive(Default, serde::Deserialize)]
-#[serde(default)]
-struct Protobuf {
-    stat: Vec<Body>,
+    Vectors::open("protobuf.json scrapes")
+        .part("stat", |case: &Body| {
+            let digits = |at: usize| u8::from_str_radix(&case.hex[at..at + 2], 16).unwrap();
+            let body: Vec<u8> = (0..case.hex.len()).step_by(2).map(digits).collect();
+            let cut = &body[..body.len().min(336)];
+            // What cannot be figures of a pod is refused further on, and not the vectors' subject.
+            let taken = Stat::decode(cut).is_ok() || http1::stat(&body).is_some();
+            if case.optional {
+                return Ok(());
+            }
+            same("refused", !taken, case.scrape_error)
+        })
+        .end();
 }
 
 #[derive(serde::Deserialize)]
 struct Body {
-    id: String,
     hex: String,
     #[serde(default)]
     scrape_error: bool,

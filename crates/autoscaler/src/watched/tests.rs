@@ -1,87 +1,23 @@
 //! `reconcile.json`, case by case, through all that the loop keeps of a revision: what the cluster
 //! is asked and told, who is asked for its word, and when it is decided again.
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use penstock_cluster::{Standing, Way};
 use penstock_scaling::knative::Status;
 use penstock_testkit::cluster::{pod, revision};
-use penstock_testkit::vectors::{check, read, same};
-use penstock_types::{Activity, Inactive, Reachability};
-use serde::Deserialize;
+use penstock_testkit::vectors::reconcile::{Case, Given, Wanted};
+use penstock_testkit::vectors::{Vectors, ms, reachability, same};
 
 use super::*;
-
-type Strings = BTreeMap<String, String>;
-
-#[derive(Default, Deserialize)]
-struct File {
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    id: String,
-    #[serde(rename = "in")]
-    given: Given,
-    out: Wanted,
-}
-
-#[derive(Deserialize)]
-struct Given {
-    configmap: Strings,
-    progress_deadline_ms: f64,
-    annotations: Strings,
-    reachability: String,
-    active: Condition,
-    scale_target_initialized: bool,
-    status_desired_scale: Option<i32>,
-    decider_desired_scale: i32,
-    decider_ebc: i32,
-    sks: Option<Sks>,
-    replicas: Option<u32>,
-    ready_pods: u16,
-    activator_probe: String,
-}
-
-#[derive(Deserialize)]
-struct Condition {
-    status: String,
-    reason: String,
-    for_ms: f64,
-}
-
-#[derive(Deserialize)]
-struct Sks {
-    mode: String,
-    has_private_service: bool,
-    has_service_name: bool,
-    proxy_for_ms: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct Wanted {
-    patched_replicas: Option<u32>,
-    requeue_after_ms: Vec<f64>,
-    probed_activator: bool,
-    started_async_probe: bool,
-    sks_mode: String,
-    sks_num_activators: u32,
-    active_status: String,
-    active_reason: String,
-    scale_target_initialized: bool,
-    status_desired_scale: Option<i32>,
-    status_actual_scale: Option<u32>,
-    metric_scrape_target: Option<String>,
-}
 
 const NOW: Duration = Duration::from_secs(1_700_000_000);
 
 #[test]
 fn the_loop_does_what_one_reconcile_of_the_original_does() {
-    let file: File = read("reconcile.json");
-    check("reconcile.json", &file.cases, |case| case.id.clone(), run);
+    Vectors::open("reconcile.json in the loop")
+        .part("cases", run)
+        .end();
 }
 
 fn run(case: &Case) -> Result<(), String> {
@@ -134,18 +70,13 @@ fn run(case: &Case) -> Result<(), String> {
     let mode = if wish.proxied { "Proxy" } else { "Serve" };
     same("mode", mode, want.sks_mode.as_str())?;
     same("activators", wish.activators, want.sks_num_activators)?;
-    let activity = activity(&want.active_status, &want.active_reason)?;
-    same("activity", wish.activity, activity)?;
+    same("activity", wish.activity, want.activity()?)?;
     same(
         "initialized",
         wish.initialized,
         want.scale_target_initialized,
     )?;
-    let desired = match (wish.wanted, given.status_desired_scale) {
-        (Some(pods), _) => Some(pods as i32),
-        (None, Some(before)) if before >= 0 => Some(before),
-        (None, _) => Some(-1),
-    };
+    let desired = Wanted::desired_scale(wish.wanted, given.status_desired_scale);
     same("desired scale", desired, want.status_desired_scale)?;
     same("actual scale", Some(wish.ready), want.status_actual_scale)?;
     match &want.metric_scrape_target {
@@ -163,20 +94,16 @@ fn picture(given: &Given) -> Result<Revision, String> {
         public: sks.has_service_name.then(|| "hello:80".into()),
     });
     let standing = Standing {
-        activity: activity(&given.active.status, &given.active.reason)?,
+        activity: given.active.activity()?,
         since: ago(given.active.for_ms),
         initialized: given.scale_target_initialized,
         way,
     };
-    let reachability = match given.reachability.as_str() {
-        "Reachable" => Reachability::Reachable,
-        "Unreachable" => Reachability::Unreachable,
-        _ => Reachability::Unknown,
-    };
     let built = revision("hello-00001")
-        .reachability(reachability)
+        .reachability(reachability(&given.reachability)?)
         .standing(standing);
-    let built = (1..=given.ready_pods).fold(built, |built, port| {
+    let ready = u16::try_from(given.ready_pods).map_err(|error| error.to_string())?;
+    let built = (1..=ready).fold(built, |built, port| {
         built.with(pod(([127, 0, 0, 1], port).into()))
     });
     // A Deployment that says nothing has one pod.
@@ -185,21 +112,6 @@ fn picture(given: &Given) -> Result<Revision, String> {
     Ok(revision)
 }
 
-fn activity(status: &str, reason: &str) -> Result<Activity, String> {
-    match (status, reason) {
-        ("Unknown", "") => Ok(Activity::New),
-        ("Unknown", "Queued") => Ok(Activity::Activating),
-        ("True", _) => Ok(Activity::Active),
-        ("False", "NoTraffic") => Ok(Activity::Inactive(Inactive::NoTraffic)),
-        ("False", "TimedOut") => Ok(Activity::Inactive(Inactive::TimedOut)),
-        _ => Err(format!("no activity is called {status:?}, {reason:?}")),
-    }
-}
-
 fn ago(milliseconds: f64) -> SystemTime {
     SystemTime::UNIX_EPOCH + (NOW - ms(milliseconds))
-}
-
-fn ms(value: f64) -> Duration {
-    Duration::from_nanos((value * 1e6).round() as u64)
 }

@@ -11,19 +11,13 @@ use penstock_types::request_stats::Report;
 use penstock_types::{Reachability, Slots};
 use serde::Deserialize;
 
-use crate::{Number, check, close, moment, ms, read, same, within};
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct File {
-    cases: Vec<Case>,
-}
+use crate::{Number, Vectors, aggregation, close, moment, ms, same, within};
 
 #[derive(Deserialize)]
 struct Case {
-    id: String,
     base_unix_ms: u64,
-    ready_at_creation: u32,
+    /// `None` if that could not be looked up.
+    ready_at_creation: Option<u32>,
     spec: Parameters,
     panic_window_ms: Option<f64>,
     aggregation: Option<String>,
@@ -100,14 +94,14 @@ struct Wanted {
 
 #[test]
 fn decisions() {
-    let file: File = read("autoscaler.json");
-    check("autoscaler.json", &file.cases, |case| case.id.clone(), run);
+    Vectors::open("autoscaler.json").part("cases", run).end();
 }
 
 fn run(case: &Case) -> Result<(), String> {
-    let spec = case.spec_of(&case.spec, case.panic_window_ms);
+    let spec = case.spec_of(&case.spec, case.panic_window_ms)?;
     let created = moment(case.base_unix_ms, 0.0);
-    let mut decider = Decider::new(spec.clone(), case.ready_at_creation, created);
+    let ready = case.ready_at_creation.unwrap_or(0);
+    let mut decider = Decider::new(spec.clone(), ready, created);
     let mut pipeline = case.stats.as_ref().map(|stats| Pipeline {
         load: Load::new(&spec),
         stats,
@@ -120,7 +114,7 @@ fn run(case: &Case) -> Result<(), String> {
             let spec = case.spec_of(
                 &update.spec,
                 update.panic_window_ms.or(case.panic_window_ms),
-            );
+            )?;
             if let Some(pipeline) = &mut pipeline {
                 pipeline.record_while(case, |at| at < update.t_ms);
                 let now = moment(case.base_unix_ms, update.t_ms);
@@ -226,7 +220,11 @@ impl Given {
 }
 
 impl Case {
-    fn spec_of(&self, parameters: &Parameters, panic_window_ms: Option<f64>) -> Spec {
+    fn spec_of(
+        &self,
+        parameters: &Parameters,
+        panic_window_ms: Option<f64>,
+    ) -> Result<Spec, String> {
         let stable_window = ms(parameters.stable_window_ms);
         let derived = Spec::derive(
             &Config::default(),
@@ -238,16 +236,16 @@ impl Case {
                 Reachability::Unreachable
             },
         );
-        Spec {
+        Ok(Spec {
             metric: match parameters.metric.as_str() {
                 "rps" => Metric::Rps,
                 _ => Metric::Concurrency,
             },
             total: parameters.total_value,
             target: parameters.target_value,
-            aggregation: match self.aggregation.as_deref() {
-                Some("weighted-exponential") => Aggregation::Weighted,
-                _ => Aggregation::Linear,
+            aggregation: match &self.aggregation {
+                Some(name) => aggregation(name)?,
+                None => Aggregation::Linear,
             },
             stable_window,
             panic_window: panic_window_ms.map_or(derived.panic_window, ms),
@@ -259,6 +257,6 @@ impl Case {
                 .then_some(parameters.activation_scale),
             scale_down_delay: ms(parameters.scale_down_delay_ms),
             ..derived
-        }
+        })
     }
 }

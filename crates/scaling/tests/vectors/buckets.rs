@@ -3,15 +3,10 @@
 use penstock_scaling::bucket::{Buckets, subset};
 use serde::Deserialize;
 
-use crate::{check, read, same};
+use crate::{Vectors, same};
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct File {
-    /// Buckets, key, name of the bucket.
-    owners: Vec<(u32, String, String)>,
-    subsets: Vec<Subset>,
-}
+/// Buckets, key, name of the bucket.
+type Owner = (u32, String, String);
 
 #[derive(Deserialize)]
 struct Subset {
@@ -22,31 +17,21 @@ struct Subset {
 }
 
 #[test]
-fn owners() {
-    let file: File = read("buckets.json");
-    check(
-        "buckets.json owners",
-        &file.owners,
-        |(total, key, _)| format!("{key} in {total}"),
-        |(total, key, want)| {
-            let buckets = Buckets::new(*total);
-            let owner = buckets.owner(key).map(|ordinal| &buckets.names()[ordinal]);
-            same("owner", owner, Some(want))
-        },
-    );
+fn buckets() {
+    Vectors::open("buckets.json")
+        .part("owners", run_owner)
+        .part("subsets", run_subset)
+        .end();
 }
 
-#[test]
-fn subsets() {
-    let file: File = read("buckets.json");
-    check(
-        "buckets.json subsets",
-        &file.subsets,
-        |case| format!("{} of {} for {}", case.n, case.from.len(), case.target),
-        |case| {
-            let mut want: Vec<&str> = case.chosen.iter().map(String::as_str).collect();
-            want.sort_unstable();
-            same("chosen", subset(&case.from, case.n, &case.target), want)
-        },
-    );
+fn run_owner((total, key, want): &Owner) -> Result<(), String> {
+    let buckets = Buckets::new(*total);
+    let owner = buckets.owner(key).map(|ordinal| &buckets.names()[ordinal]);
+    same("owner", owner, Some(want))
+}
+
+fn run_subset(case: &Subset) -> Result<(), String> {
+    let mut want: Vec<&str> = case.chosen.iter().map(String::as_str).collect();
+    want.sort_unstable();
+    same("chosen", subset(&case.from, case.n, &case.target), want)
 }

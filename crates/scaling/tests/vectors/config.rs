@@ -6,18 +6,10 @@ use penstock_scaling::annotation::validate;
 use penstock_scaling::config::Config;
 use serde::Deserialize;
 
-use crate::{Number, Strings, check, close, read, same};
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct File {
-    configmaps: Vec<Map>,
-    annotations: Vec<Annotated>,
-}
+use crate::{Number, Strings, Vectors, close, same};
 
 #[derive(Deserialize)]
 struct Map {
-    id: String,
     data: Strings,
     valid: bool,
     parsed: Option<Parsed>,
@@ -49,7 +41,6 @@ struct Parsed {
 
 #[derive(Deserialize)]
 struct Annotated {
-    id: String,
     config: Cluster,
     annotations: Strings,
     valid: bool,
@@ -65,14 +56,11 @@ struct Cluster {
 }
 
 #[test]
-fn config_maps() {
-    let file: File = read("config.json");
-    check(
-        "config.json configmaps",
-        &file.configmaps,
-        |case| case.id.clone(),
-        run_map,
-    );
+fn config() {
+    Vectors::open("config.json")
+        .part("configmaps", run_map)
+        .part("annotations", run_annotations)
+        .end();
 }
 
 fn run_map(case: &Map) -> Result<(), String> {
@@ -156,17 +144,6 @@ fn run_map(case: &Map) -> Result<(), String> {
         whole(got.stable_window),
         want.stable_window_ms,
     )
-}
-
-#[test]
-fn annotations() {
-    let file: File = read("config.json");
-    check(
-        "config.json annotations",
-        &file.annotations,
-        |case| case.id.clone(),
-        run_annotations,
-    );
 }
 
 fn run_annotations(case: &Annotated) -> Result<(), String> {

@@ -7,17 +7,10 @@ use penstock_scaling::spec::{Metric, Spec};
 use penstock_types::Slots;
 use serde::Deserialize;
 
-use crate::{Number, Strings, check, close, ms, reachability, read, same};
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct File {
-    cases: Vec<Case>,
-}
+use crate::{Number, Strings, Vectors, close, ms, reachability, same};
 
 #[derive(Deserialize)]
 struct Case {
-    id: String,
     #[serde(rename = "in")]
     given: Given,
     out: Wanted,
@@ -61,8 +54,7 @@ struct Parameters {
 
 #[test]
 fn specs() {
-    let file: File = read("derived.json");
-    check("derived.json", &file.cases, |case| case.id.clone(), run);
+    Vectors::open("derived.json").part("cases", run).end();
 }
 
 fn run(case: &Case) -> Result<(), String> {
@@ -71,7 +63,7 @@ fn run(case: &Case) -> Result<(), String> {
         &config,
         &case.given.annotations,
         Slots::from_concurrency(case.given.container_concurrency),
-        reachability(&case.given.reachability),
+        reachability(&case.given.reachability)?,
     );
     let want = &case.out.spec;
     let metric = match got.metric {

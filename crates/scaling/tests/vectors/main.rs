@@ -6,6 +6,7 @@ mod autoscaler;
 mod buckets;
 mod config;
 mod derived;
+mod door;
 mod reconcile;
 mod sampling;
 mod scrape;
@@ -14,8 +15,10 @@ mod windows;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use penstock_testkit::vectors::{Number, check, close, read, same, within};
-use penstock_types::Reachability;
+use penstock_scaling::spec::Aggregation;
+use penstock_testkit::vectors::{
+    Number, Vectors, close, ms, reachability, same, tell_of_strangers, within,
+};
 
 /// Keys and values of a ConfigMap or of annotations.
 type Strings = BTreeMap<String, String>;
@@ -25,17 +28,16 @@ fn moment(base_unix_ms: u64, offset_ms: f64) -> Duration {
     Duration::from_micros((base_unix_ms as f64 * 1e3 + offset_ms * 1e3).round() as u64)
 }
 
-/// A duration; parts of a millisecond count.
-fn ms(value: f64) -> Duration {
-    Duration::from_nanos((value * 1e6).round() as u64)
+/// How figures of a window become one, by the name that a case has for it.
+fn aggregation(name: &str) -> Result<Aggregation, String> {
+    match name {
+        "linear" => Ok(Aggregation::Linear),
+        "weighted" | "weighted-exponential" => Ok(Aggregation::Weighted),
+        other => Err(format!("{other:?} is no way to average")),
+    }
 }
 
-/// Reachability by the contract's name.
-fn reachability(name: &str) -> Reachability {
-    match name {
-        "" => Reachability::Unknown,
-        "Reachable" => Reachability::Reachable,
-        "Unreachable" => Reachability::Unreachable,
-        other => panic!("{other:?} is no reachability"),
-    }
+#[test]
+fn what_no_test_reads_is_told() {
+    tell_of_strangers();
 }

@@ -3,91 +3,22 @@
 
 use std::time::Duration;
 
-use penstock_scaling::activity::{Activity, Inactive, State};
+use penstock_scaling::activity::State;
 use penstock_scaling::config::Config;
 use penstock_scaling::knative::Status;
 use penstock_scaling::reconcile::{Conditions, Observed, Step, step};
 use penstock_scaling::spec::Spec;
 use penstock_scaling::zero::Path;
+use penstock_testkit::vectors::reconcile::{Case, Given, Wanted};
 use penstock_types::Slots;
-use serde::Deserialize;
 
-use crate::{Strings, check, moment, ms, reachability, read, same};
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct File {
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    id: String,
-    #[serde(rename = "in")]
-    given: Given,
-    out: Wanted,
-}
-
-#[derive(Deserialize)]
-struct Given {
-    configmap: Strings,
-    progress_deadline_ms: f64,
-    annotations: Strings,
-    reachability: String,
-    active: Condition,
-    scale_target_initialized: bool,
-    status_desired_scale: Option<i32>,
-    decider_desired_scale: i32,
-    decider_ebc: i32,
-    sks: Option<Sks>,
-    replicas: Option<u32>,
-    ready_pods: u32,
-    activator_probe: String,
-}
-
-#[derive(Deserialize)]
-struct Condition {
-    status: String,
-    reason: String,
-    for_ms: f64,
-}
-
-#[derive(Deserialize)]
-struct Sks {
-    mode: String,
-    has_private_service: bool,
-    has_service_name: bool,
-    ready: bool,
-    proxy_for_ms: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct Wanted {
-    error: bool,
-    patched_replicas: Option<u32>,
-    requeue_after_ms: Vec<f64>,
-    probed_activator: bool,
-    started_async_probe: bool,
-    sks_mode: String,
-    sks_num_activators: u32,
-    active_status: String,
-    active_reason: String,
-    active_since_reset: bool,
-    scale_target_initialized: bool,
-    status_desired_scale: Option<i32>,
-    status_actual_scale: Option<u32>,
-    sks_created: bool,
-    sks_ready_status: String,
-    ready_status: String,
-    metric_scrape_target: Option<String>,
-}
+use crate::{Vectors, moment, ms, reachability, same};
 
 const NOW_UNIX_MS: u64 = 1_700_000_000_000;
 
 #[test]
 fn steps() {
-    let file: File = read("reconcile.json");
-    check("reconcile.json", &file.cases, |case| case.id.clone(), run);
+    Vectors::open("reconcile.json").part("cases", run).end();
 }
 
 fn run(case: &Case) -> Result<(), String> {
@@ -96,7 +27,7 @@ fn run(case: &Case) -> Result<(), String> {
     let spec = spec(given)?;
     let now = moment(NOW_UNIX_MS, 0.0);
     let before = State {
-        activity: activity(&given.active.status, &given.active.reason)?,
+        activity: given.active.activity()?,
         since: now - ms(given.active.for_ms),
         initialized: given.scale_target_initialized,
     };
@@ -124,23 +55,16 @@ fn run(case: &Case) -> Result<(), String> {
     same("mode", mode, want.sks_mode.as_str())?;
     same("activators", step.activators, want.sks_num_activators)?;
 
-    let want_activity = activity(&want.active_status, &want.active_reason)?;
-    same("activity", state.activity, want_activity)?;
-    if given.active.for_ms > 0.0 {
-        let reset = state.since != before.since;
-        same("new activity", reset, want.active_since_reset)?;
-    }
+    same("activity", state.activity, want.activity()?)?;
+    // What began this very moment begins again in it.
+    let reset = state.since != before.since && given.active.for_ms > 0.0;
+    same("new activity", reset, want.active_since_reset)?;
     same(
         "initialized",
         state.initialized,
         want.scale_target_initialized,
     )?;
-    // Not knowing how many overwrites only not knowing how many.
-    let desired = match (step.wanted, given.status_desired_scale) {
-        (Some(pods), _) => Some(pods as i32),
-        (None, Some(before)) if before >= 0 => Some(before),
-        (None, _) => Some(-1),
-    };
+    let desired = Wanted::desired_scale(step.wanted, given.status_desired_scale);
     same("desired scale", desired, want.status_desired_scale)?;
 
     // Without a way to the pods nothing is known of them, and nothing reads them.
@@ -202,17 +126,6 @@ fn spec(given: &Given) -> Result<Spec, String> {
         &config,
         &given.annotations,
         Slots::Unlimited,
-        reachability(&given.reachability),
+        reachability(&given.reachability)?,
     ))
-}
-
-fn activity(status: &str, reason: &str) -> Result<Activity, String> {
-    match (status, reason) {
-        ("Unknown", "") => Ok(Activity::New),
-        ("Unknown", "Queued") => Ok(Activity::Activating),
-        ("True", _) => Ok(Activity::Active),
-        ("False", "NoTraffic") => Ok(Activity::Inactive(Inactive::NoTraffic)),
-        ("False", "TimedOut") => Ok(Activity::Inactive(Inactive::TimedOut)),
-        _ => Err(format!("no activity is called {status:?}, {reason:?}")),
-    }
 }

@@ -4,19 +4,13 @@ use penstock_scaling::sample::{extrapolate, sample_size};
 use penstock_types::request_stats::Report;
 use serde::Deserialize;
 
-use crate::{Number, check, close, read, same};
+use crate::{Number, Vectors, close, same};
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct File {
-    /// Pods (a negative number is none), pods to read.
-    sample_sizes: Vec<(i64, u32)>,
-    merges: Vec<Merge>,
-}
+/// Pods (a negative number is none), pods to read.
+type Size = (i64, u32);
 
 #[derive(Deserialize)]
 struct Merge {
-    id: String,
     pods: u32,
     sampled: u32,
     stats: Vec<Fields>,
@@ -27,28 +21,16 @@ struct Merge {
 type Fields = [Number; 4];
 
 #[test]
-fn sizes() {
-    let file: File = read("sampling.json");
-    check(
-        "sampling.json sample_sizes",
-        &file.sample_sizes,
-        |(pods, _)| format!("{pods} pods"),
-        |&(pods, want)| {
-            let pods = u32::try_from(pods).unwrap_or(0);
-            same("sample size", sample_size(pods), want)
-        },
-    );
+fn sampling() {
+    Vectors::open("sampling.json")
+        .part("sample_sizes", run_size)
+        .part("merges", run_merge)
+        .end();
 }
 
-#[test]
-fn merges() {
-    let file: File = read("sampling.json");
-    check(
-        "sampling.json merges",
-        &file.merges,
-        |case| case.id.clone(),
-        run_merge,
-    );
+fn run_size(&(pods, want): &Size) -> Result<(), String> {
+    let pods = u32::try_from(pods).unwrap_or(0);
+    same("sample size", sample_size(pods), want)
 }
 
 fn run_merge(case: &Merge) -> Result<(), String> {

@@ -6,17 +6,10 @@ use penstock_scaling::scrape::{Answer, Failed, Mesh, Pods, Reach, Refused, Servi
 use penstock_types::request_stats::Report;
 use serde::Deserialize;
 
-use crate::{Number, check, close, ms, read, same};
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct File {
-    cases: Vec<Case>,
-}
+use crate::{Number, Vectors, close, ms, same};
 
 #[derive(Deserialize)]
 struct Case {
-    id: String,
     #[serde(rename = "in")]
     given: Given,
     out: Wanted,
@@ -39,7 +32,7 @@ struct Group {
     count: usize,
     age_ms: f64,
     direct: String,
-    stat: [f64; 4],
+    stat: [Number; 4],
 }
 
 #[derive(Deserialize)]
@@ -54,8 +47,7 @@ struct Wanted {
 
 #[test]
 fn scrapes() {
-    let file: File = read("scrape.json");
-    check("scrape.json", &file.cases, |case| case.id.clone(), run);
+    Vectors::open("scrape.json").part("cases", run).end();
 }
 
 fn run(case: &Case) -> Result<(), String> {
@@ -138,10 +130,11 @@ fn ask_pods(given: &Given, pods: &[&Group], tried: &mut usize) -> Result<Report,
                     scrape.refused(Refused::Mesh);
                     refused += 1;
                 }
-                _ => {
+                "status" | "other" => {
                     scrape.refused(Refused::Other);
                     refused += 1;
                 }
+                other => panic!("no scrape ends with {other:?}"),
             }
         }
         round = (0..refused).filter_map(|_| scrape.next_pod()).collect();
@@ -170,7 +163,7 @@ fn ask_service(given: &Given, pods: &[&Group]) -> Result<Report, Failed> {
 }
 
 fn report(pod: &Group) -> Report {
-    let [concurrency, proxied, requests, proxied_requests] = pod.stat;
+    let [concurrency, proxied, requests, proxied_requests] = pod.stat.map(|it| it.0);
     Report {
         average_concurrency: concurrency,
         average_proxied_concurrency: proxied,

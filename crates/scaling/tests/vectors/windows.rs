@@ -5,18 +5,10 @@ use penstock_scaling::spec::Aggregation;
 use penstock_scaling::window::Window;
 use serde::Deserialize;
 
-use crate::{Number, check, close, moment, ms, read, same, within};
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct File {
-    averages: Vec<Averages>,
-    maxima: Vec<Maxima>,
-}
+use crate::{Number, Vectors, aggregation, close, moment, ms, same, within};
 
 #[derive(Deserialize)]
 struct Averages {
-    id: String,
     kind: String,
     base_unix_ms: u64,
     window_ms: f64,
@@ -35,7 +27,6 @@ enum AverageOp {
 
 #[derive(Deserialize)]
 struct Maxima {
-    id: String,
     base_unix_ms: u64,
     duration_ms: f64,
     granularity_ms: f64,
@@ -63,21 +54,15 @@ enum Name {
 }
 
 #[test]
-fn averages() {
-    let file: File = read("windows.json");
-    check(
-        "windows.json averages",
-        &file.averages,
-        |case| case.id.clone(),
-        run_averages,
-    );
+fn windows() {
+    Vectors::open("windows.json")
+        .part("averages", run_averages)
+        .part("maxima", run_maxima)
+        .end();
 }
 
 fn run_averages(case: &Averages) -> Result<(), String> {
-    let aggregation = match case.kind.as_str() {
-        "linear" => Aggregation::Linear,
-        _ => Aggregation::Weighted,
-    };
+    let aggregation = aggregation(&case.kind)?;
     let mut window = Window::new(aggregation, ms(case.window_ms), ms(case.granularity_ms));
     for op in &case.ops {
         match op {
@@ -100,23 +85,13 @@ fn run_averages(case: &Averages) -> Result<(), String> {
                 let now = moment(case.base_unix_ms, *t);
                 match name {
                     Name::Resize => window.resize(ms(value.0), now),
-                    _ => window.record(now, value.0),
+                    Name::Record => window.record(now, value.0),
+                    other => return Err(format!("{other:?} has another form")),
                 }
             }
         }
     }
     Ok(())
-}
-
-#[test]
-fn maxima() {
-    let file: File = read("windows.json");
-    check(
-        "windows.json maxima",
-        &file.maxima,
-        |case| case.id.clone(),
-        run_maxima,
-    );
 }
 
 fn run_maxima(case: &Maxima) -> Result<(), String> {
