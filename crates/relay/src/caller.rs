@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::h2::reply::Reply;
@@ -11,26 +12,37 @@ use crate::interim::Interim;
 use crate::nearby::Wire;
 use crate::tls::Agreed;
 
-/// Who is at the other end of a connection.
+/// Who is at the other end of a connection. Clones are one.
 #[derive(Clone, Debug)]
-pub(crate) struct Peer {
+pub(crate) struct Peer(Arc<Known>);
+
+#[derive(Debug)]
+struct Known {
     addr: SocketAddr,
+    /// Its address without a port, as `X-Forwarded-For` names it; made once.
+    name: HeaderValue,
     /// What was agreed on with it, if it speaks TLS.
-    tls: Option<Arc<Agreed>>,
+    tls: Option<Agreed>,
 }
 
 impl Peer {
     /// The peer at the other end of `wire`.
     pub(crate) fn over(wire: &Wire, addr: SocketAddr) -> Self {
-        Self {
+        Self::at(addr, wire.tls().map(Agreed::on))
+    }
+
+    fn at(addr: SocketAddr, tls: Option<Agreed>) -> Self {
+        let name = HeaderValue::try_from(addr.ip().to_canonical().to_string());
+        Self(Arc::new(Known {
             addr,
-            tls: wire.tls().map(|stream| Arc::new(Agreed::on(stream))),
-        }
+            name: name.unwrap_or(HeaderValue::from_static("unknown")),
+            tls,
+        }))
     }
 
     /// Whether it may speak HTTP/2, or HTTP/1: what it agreed on, if it did.
     pub(crate) fn may_speak(&self, http2: bool) -> bool {
-        let agreed = self.tls.as_ref().map(|tls| tls.protocol.as_str());
+        let agreed = self.0.tls.as_ref().map(|tls| tls.protocol.as_str());
         agreed.is_none_or(|protocol| protocol.is_empty() || (protocol == "h2") == http2)
     }
 }
@@ -39,11 +51,7 @@ impl Peer {
 #[derive(Debug)]
 pub struct Caller {
     peer: Peer,
-    /// Its address without a port, as `X-Forwarded-For` names it; made once.
-    name: HeaderValue,
-    pub(crate) interim: Interim,
-    /// Its way back, if it speaks HTTP/2.
-    reply: Option<Reply>,
+    way: Way,
     /// Requests that wait with a body that nobody reads yet.
     waiting: AtomicUsize,
     /// The request that was answered last was refused for want of room.
@@ -52,57 +60,77 @@ pub struct Caller {
     last: AtomicBool,
 }
 
+/// How answers get back to a caller.
+#[derive(Debug)]
+enum Way {
+    /// The connection sends them; interim ones wait here for it.
+    Http1(Interim),
+    Http2(Reply),
+}
+
 impl Caller {
     /// The peer at `addr`; whoever asks on behalf of this process has an address of its own.
     pub fn new(addr: SocketAddr) -> Self {
-        Self::of(Peer { addr, tls: None })
+        Self::of(Peer::at(addr, None))
     }
 
+    /// The peer of a connection of HTTP/1.
     pub(crate) fn of(peer: Peer) -> Self {
-        let name = HeaderValue::try_from(peer.addr.ip().to_canonical().to_string());
+        Self::by(peer, Way::Http1(Interim::default()))
+    }
+
+    /// The peer of one stream of HTTP/2.
+    pub(crate) fn of_stream(peer: Peer, reply: Reply) -> Self {
+        Self::by(peer, Way::Http2(reply))
+    }
+
+    fn by(peer: Peer, way: Way) -> Self {
         Self {
             peer,
-            name: name.unwrap_or(HeaderValue::from_static("unknown")),
-            interim: Interim::default(),
-            reply: None,
+            way,
             waiting: AtomicUsize::new(0),
             refused: AtomicBool::new(false),
             last: AtomicBool::new(false),
         }
     }
 
-    pub(crate) fn of_stream(peer: Peer, reply: Reply) -> Self {
-        Self {
-            reply: Some(reply),
-            ..Self::of(peer)
+    /// Its way back, if it speaks HTTP/2.
+    pub(crate) fn reply(&self) -> Option<&Reply> {
+        match &self.way {
+            Way::Http1(_) => None,
+            Way::Http2(reply) => Some(reply),
         }
     }
 
-    pub(crate) fn reply(&self) -> Option<&Reply> {
-        self.reply.as_ref()
+    /// The interim answers that its connection of HTTP/1 has to send, if there are any.
+    pub(crate) fn take_interim(&self) -> Option<BytesMut> {
+        match &self.way {
+            Way::Http1(interim) => interim.take(),
+            Way::Http2(_) => None,
+        }
     }
 
     /// Sends an interim answer (1xx), if it is not too late for one.
     pub fn interim(&self, status: StatusCode, headers: &HeaderMap) {
-        match &self.reply {
-            Some(reply) => reply.interim(status, headers),
-            None => self.interim.push(status, headers),
+        match &self.way {
+            Way::Http1(interim) => interim.push(status, headers),
+            Way::Http2(reply) => reply.interim(status, headers),
         }
     }
 
     /// Its address.
     pub fn addr(&self) -> SocketAddr {
-        self.peer.addr
+        self.peer.0.addr
     }
 
     /// What was agreed on with it, if it speaks TLS.
     pub fn tls(&self) -> Option<&Agreed> {
-        self.peer.tls.as_deref()
+        self.peer.0.tls.as_ref()
     }
 
     /// Its address as `X-Forwarded-For` names it.
     pub(crate) fn name(&self) -> &HeaderValue {
-        &self.name
+        &self.peer.0.name
     }
 
     /// Makes its connection notice, while the answer is held, that it has left, however much it

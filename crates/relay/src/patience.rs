@@ -5,7 +5,8 @@
 //! the first of these instants. Should it ring too early, since that wait has ended long ago, it
 //! is set to the next one; it need not be stopped.
 //!
-//! The streams of an HTTP/2 connection are polled one by one, and have timers of their own.
+//! The streams of an HTTP/2 connection are polled one by one: each keeps its own first instant, and
+//! one timer rings for the first of all (`patience/streams.rs`).
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -14,6 +15,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
+
+pub(crate) mod streams;
 
 /// Time for the head of a request, from its first byte to its end (spec/queue-proxy.md §2).
 pub(crate) const HEAD_LIMIT: Duration = Duration::from_secs(60);
@@ -38,16 +41,19 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
+    /// A poll begins.
+    fn begin(&self, rings: bool) {
+        self.due.set(None);
+        self.rings.set(rings);
+    }
+
     /// Runs `task` to its end.
     pub(crate) fn limit<F: Future>(self, task: Pin<&mut F>) -> impl Future<Output = F::Output> {
         let mut task = task;
         let mut timer = Timer::default();
         let limited = poll_fn(move |cx| {
             for rings in [false, true] {
-                OWN.with(|own| {
-                    own.due.set(None);
-                    own.rings.set(rings);
-                });
+                OWN.with(|own| own.begin(rings));
                 if let Poll::Ready(output) = task.as_mut().poll(cx) {
                     return Poll::Ready(output);
                 }

@@ -241,7 +241,7 @@ impl Intake {
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if self.interim.is_empty() {
-                match self.caller.interim.take() {
+                match self.caller.take_interim() {
                     Some(interim) => self.interim = interim,
                     None => return Poll::Ready(Ok(())),
                 }

@@ -29,7 +29,8 @@ use crate::date;
 use crate::headers;
 use crate::incoming::Incoming;
 use crate::nearby::Wire;
-use crate::patience::{HEAD_LIMIT, LINGER, TAKE_LIMIT};
+use crate::patience::streams::{Agenda, Bell, Waits};
+use crate::patience::{self, HEAD_LIMIT, LINGER, TAKE_LIMIT};
 use crate::serve::Answer;
 
 /// Streams at once (spec/queue-proxy.md §2).
@@ -52,6 +53,7 @@ pub(crate) async fn serve<A: Answer>(wire: Wire, peer: Peer, answer: &Arc<A>, op
     let Some(mut connection) = handshake(watched, open).await else {
         return;
     };
+    let (agenda, mut bell) = (Agenda::new(), Bell::default());
     let mut streams = pin!(FuturesUnordered::new());
     let mut stalled = Stalled::default();
     drive(open, |cx, closing| {
@@ -67,7 +69,8 @@ pub(crate) async fn serve<A: Answer>(wire: Wire, peer: Peer, answer: &Arc<A>, op
                         } else if request.headers().keys_len() > headers::MOST_NAMES {
                             refuse(&mut respond);
                         } else {
-                            streams.push(exchange(answer, request, respond, peer.clone()));
+                            let peer = peer.clone();
+                            streams.push(exchange(answer, request, respond, peer, &agenda));
                         }
                     }
                     Some(Err(error)) => {
@@ -88,6 +91,10 @@ pub(crate) async fn serve<A: Answer>(wire: Wire, peer: Peer, answer: &Arc<A>, op
         }
         if seen.is_flooded() {
             return Poll::Ready(());
+        }
+        while bell.is_due(&agenda, cx) {
+            let all = streams.as_ref().iter_pin_ref();
+            agenda.ring(all.map(|stream| &stream.get_ref().waits));
         }
         stalled.poll_over(&seen, streams.is_empty(), cx)
     })
@@ -193,10 +200,11 @@ impl Stalled {
 
 /// One stream, from its request to the last byte of the answer. What the owner does is apart from
 /// it, so that a long answer does not keep the room that was needed to get it.
-struct Exchange<F, G> {
+struct Exchange<'a, F, G> {
     caller: Arc<Caller>,
     step: Step<F, G>,
     is_head: bool,
+    waits: Waits<'a>,
 }
 
 enum Step<F, G> {
@@ -205,12 +213,13 @@ enum Step<F, G> {
     Sending(Box<Sending<G>>),
 }
 
-fn exchange<A: Answer>(
+fn exchange<'a, A: Answer>(
     answer: &Arc<A>,
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
     peer: Peer,
-) -> Exchange<impl Future<Output = Response<Body<A::Guard>>> + Send + use<A>, A::Guard> {
+    agenda: &'a Agenda,
+) -> Exchange<'a, impl Future<Output = Response<Body<A::Guard>>> + Send + use<A>, A::Guard> {
     let caller = Arc::new(Caller::of_stream(peer, Reply::new(respond)));
     let is_head = request.method() == Method::HEAD;
     let (parts, stream) = request.into_parts();
@@ -221,34 +230,42 @@ fn exchange<A: Answer>(
         caller,
         step: Step::Answering(Box::pin(answering)),
         is_head,
+        waits: Waits::new(agenda),
     }
 }
 
-impl<F: Future<Output = Response<Body<G>>>, G: Guard> Future for Exchange<F, G> {
+impl<F: Future<Output = Response<Body<G>>>, G: Guard> Future for Exchange<'_, F, G> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let Some(reply) = this.caller.reply() else {
+        let (step, caller, is_head) = (&mut this.step, &*this.caller, this.is_head);
+        this.waits.poll(cx, |cx| step.poll(caller, is_head, cx))
+    }
+}
+
+impl<F: Future<Output = Response<Body<G>>>, G: Guard> Step<F, G> {
+    fn poll(&mut self, caller: &Caller, is_head: bool, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(reply) = caller.reply() else {
             return Poll::Ready(());
         };
-        if let Step::Answering(answering) = &mut this.step {
+        if let Self::Answering(answering) = self {
             let Poll::Ready(answer) = answering.as_mut().poll(cx) else {
                 return reply.poll_left(cx);
             };
-            let Some(sending) = begin(reply, answer, this.is_head) else {
+            let Some(sending) = begin(reply, answer, is_head) else {
                 return Poll::Ready(());
             };
-            this.step = Step::Sending(Box::new(sending));
+            *self = Self::Sending(Box::new(sending));
         }
-        match &mut this.step {
-            Step::Sending(sending) => sending.poll(cx),
-            Step::Answering(_) => Poll::Pending,
+        match self {
+            Self::Sending(sending) => sending.poll(cx),
+            Self::Answering(_) => Poll::Pending,
         }
     }
 }
 
-impl<F, G> Drop for Exchange<F, G> {
+impl<F, G> Drop for Exchange<'_, F, G> {
     /// Ends the way back, whoever else still knows the caller.
     fn drop(&mut self) {
         if let Some(reply) = self.caller.reply() {
@@ -296,8 +313,8 @@ fn begin<G: Guard>(reply: &Reply, answer: Response<Body<G>>, is_head: bool) -> O
 struct Sending<G> {
     flow: Outflow,
     body: Body<G>,
-    /// Set while the caller makes no room.
-    limit: Option<Pin<Box<Sleep>>>,
+    /// Until when the caller has to have made room; set when it first makes none.
+    limit: Option<Instant>,
 }
 
 impl<G: Guard> Sending<G> {
@@ -306,12 +323,10 @@ impl<G: Guard> Sending<G> {
         // The body has a clock of its own, which stands still while the caller takes nothing.
         if sent.is_pending() && self.flow.is_stuck() {
             let due = self.body.due();
-            let limit = self.limit.get_or_insert_with(|| {
-                Box::pin(sleep_until(
-                    due.unwrap_or_else(|| Instant::now() + TAKE_LIMIT),
-                ))
-            });
-            if limit.as_mut().poll(cx).is_ready() {
+            let limit = self
+                .limit
+                .get_or_insert_with(|| due.unwrap_or_else(|| Instant::now() + TAKE_LIMIT));
+            if patience::is_over(*limit) {
                 self.body.break_off(&BodyError::Whole);
                 self.flow.reset(Reason::INTERNAL_ERROR);
                 return Poll::Ready(());
