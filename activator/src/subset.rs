@@ -3,8 +3,35 @@
 //! Each counts the slots of its pods for itself, so two that serve the same pod may together send
 //! it more than it takes; the pod's queue-proxy then holds the rest back. Hence the pods are
 //! divided, without a word between the activators: each knows its own number and how many they are.
+//! Whoever comes, leaves or dies changes that for all the others, and nothing has to be given back.
+//! For *n* pods of *c* slots and *a* activators:
 //!
-//! Source: spec/activator.md §3.7.
+//! | | pods ≥ activators | more activators than pods |
+//! |---|---|---|
+//! | activators that serve a pod | 1 | *k* = ⌊*a*/*n*⌋ or ⌈*a*/*n*⌉ |
+//! | slots that an activator has | *c* · ⌊*n*/*a*⌋ or *c* · ⌈*n*/*a*⌉ | *c* |
+//! | requests that wait in a pod, at most | none | *c* · (*k* − 1) |
+//!
+//! **What bounds the line in a pod.** An activator has at most *c* requests in a pod that it serves,
+//! because its gate does (`penstock-gate`); so *k* of them have at most *c* · *k*, of which *c* are
+//! inside. With three activators before one pod of one slot that is two: one for each activator that
+//! would otherwise stand without. Fewer would need to know of each other's requests, and each
+//! hand-over of the slot would cost a message.
+//!
+//! **Why nobody starves.** Each activator serves a pod if there is any, and as many as any other
+//! but for one. Nobody waits at a gate beside a free slot, so who has a line has all its slots in
+//! use; and the pod lets in who came first, so that before a request in a pod there are never more
+//! than *c* of each other activator that serves it: they take turns. How many wait at one of them
+//! takes nothing from the others. What an activator does not use of its share stays free for who
+//! comes to it next; that all of them get alike is for the one who spreads the connections.
+//!
+//! **While they do not agree**, since one has heard of a change before another, each is within its
+//! own bounds all the same: *c* at each pod that it serves by its own knowledge, and what it had sent
+//! to pods that it gives up, which finishes there. A pod's line is then as long as the number of those
+//! who believe to serve it allows, and short again once they have heard. What an activator had in
+//! pods when it dies ends with its connections.
+//!
+//! Source: spec/activator.md §3.7; issue "The activator", point 7.
 
 use std::num::NonZeroU32;
 
@@ -54,6 +81,9 @@ pub(crate) fn share(slots: Slots, ready: usize, position: Option<Position>) -> O
         NonZeroU32::new(share).unwrap_or(NonZeroU32::MIN),
     ))
 }
+
+#[cfg(test)]
+mod together;
 
 #[cfg(test)]
 mod tests {

@@ -104,10 +104,8 @@ impl App {
         let revision = asking.revision;
         let _waiting = Counted::new(&revision.gauges.queued);
         // Nobody reads the body meanwhile, and with it that the caller has left.
-        let _noticing = asking
-            .replay
-            .has_body()
-            .then(|| asking.caller.notice_leaving());
+        let noticing = || asking.caller.notice_leaving();
+        let _noticing = asking.has_body.then(noticing);
         if !revision.gate.has_places() {
             self.urge(revision, false);
         }

@@ -34,7 +34,7 @@ impl QueueProxied {
         Self::with_slots(user_addr, 100)
     }
 
-    fn with_slots(user_addr: SocketAddr, concurrency: u32) -> Self {
+    pub(crate) fn with_slots(user_addr: SocketAddr, concurrency: u32) -> Self {
         let config = Config {
             user_addr,
             slots: Slots::from_concurrency(concurrency),
@@ -414,36 +414,4 @@ async fn case_120_pods_that_drain_lose_no_request_of_either_protocol() {
     if let Some(last) = last {
         last.end().await;
     }
-}
-
-#[tokio::test]
-async fn three_activators_before_one_slot_send_one_request_each_and_take_turns() {
-    let container = Workload::start().await;
-    let proxy = QueueProxied::with_slots(container.addr(), 1);
-    let stages = [(); 3].map(|()| Stage::new([hello().concurrency(1).pod(proxy.addr()).build()]));
-    let mut asked = Vec::new();
-    for (index, stage) in stages.iter().enumerate() {
-        let activators = stages.len();
-        let position = penstock_activator::Position { index, activators };
-        stage.running.handle().stand_at(&hello_id(), Some(position));
-        asked.push((0..4).map(|_| stage.getting("/hold")).collect::<Vec<_>>());
-    }
-    // One of each is at the pod, which holds two back: no more than there are other activators.
-    for left in (0..4).rev() {
-        for stage in &stages {
-            stage.until_load(left, 1).await;
-        }
-        // The pod serves first in, first out, so that in each round each activator is served.
-        container.release(3);
-        within(container.until_total(3 * (4 - left))).await;
-    }
-    for answer in asked.into_iter().flatten() {
-        assert_eq!(within(answer).await.unwrap().brief(), (200, "held".into()));
-    }
-    assert_eq!((container.most_inside(), container.total()), (1, 12));
-    for stage in stages {
-        stage.until_idle().await;
-        stage.end().await;
-    }
-    proxy.end().await;
 }

@@ -31,4 +31,5 @@ mod streams;
 mod telling;
 mod timeouts;
 mod tls;
+mod together;
 mod waiting;

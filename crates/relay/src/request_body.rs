@@ -139,11 +139,6 @@ impl Replay {
         }))
     }
 
-    /// Whether there is a body at all.
-    pub fn has_body(&self) -> bool {
-        self.0.is_some()
-    }
-
     /// The body for one attempt, from its beginning; `None` once more than the limit was read.
     /// For the body of an earlier attempt, which an HTTP/2 connection may hold for a while, it is
     /// over: what is read then is for the new one.
