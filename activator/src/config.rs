@@ -11,18 +11,13 @@
 //! Source: spec/activator.md §1.3.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use penstock_runtime::log::Logging;
-use penstock_runtime::otlp::{Signal, Wanted};
+pub use penstock_runtime::observability::Observability;
 use penstock_runtime::request_log::STOCK_TEMPLATE;
-use penstock_runtime::trace::Traces;
 use penstock_runtime::vars::{BadVars, Vars, go, parsed};
 
 use crate::discovery::Mesh;
-
-/// Time between two pushes of metrics, unless something else is said.
-const PUSH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The entries of one ConfigMap.
 pub type Map = BTreeMap<String, String>;
@@ -47,19 +42,6 @@ pub struct Network {
     pub mesh: Mesh,
     /// Whether pods are spoken to over TLS.
     pub internal_tls: bool,
-}
-
-/// How the process tells of itself; what may change while it runs is in [`RequestLines`].
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Observability {
-    /// Whether metrics can be scraped.
-    pub prometheus: bool,
-    /// Where they are pushed to, if they are, and how often.
-    pub push: Option<(Wanted, Duration)>,
-    /// Where spans go.
-    pub traces: Option<Traces>,
-    /// Whether profiles are to be served.
-    pub profiling: bool,
 }
 
 impl ConfigMaps {
@@ -121,74 +103,7 @@ impl ConfigMaps {
         &self,
         otel: &BTreeMap<&'static str, String>,
     ) -> Result<Observability, BadVars> {
-        let mut vars = within(&self.observability);
-        let metrics = vars.read(
-            "config-observability metrics-protocol",
-            None,
-            "none, prometheus, http/protobuf or grpc",
-            |text| match text {
-                "" | "none" => Some(None),
-                "prometheus" | "http/protobuf" | "grpc" => Some(Some(text.to_owned())),
-                _ => None,
-            },
-        );
-        let traces = vars.read(
-            "config-observability tracing-protocol",
-            None,
-            "none, http/protobuf, grpc or stdout",
-            |text| match text {
-                "" | "none" => Some(None),
-                "http/protobuf" | "grpc" | "stdout" => Some(Some(text.to_owned())),
-                _ => None,
-            },
-        );
-        let rate = vars.read(
-            "config-observability tracing-sampling-rate",
-            0.0,
-            "a number from 0 to 1",
-            |text| parsed(text).filter(|rate| (0.0..=1.0).contains(rate)),
-        );
-        let profiling = vars.read(
-            "config-observability runtime-profiling",
-            false,
-            "enabled or disabled",
-            |text| match text {
-                "enabled" => Some(true),
-                "disabled" | "" => Some(false),
-                _ => None,
-            },
-        );
-        let interval = vars.read(
-            "config-observability metrics-export-interval",
-            PUSH_INTERVAL,
-            "a duration above 0, such as 60s",
-            |text| match text {
-                "" => Some(PUSH_INTERVAL),
-                text => go::duration(text).filter(|it| !it.is_zero()),
-            },
-        );
-        let endpoint = |key| self.observability.get(key).map_or("", String::as_str);
-        let given = Vars::new(|name: &str| otel.get(name).cloned());
-        let push = metrics.as_deref().and_then(|protocol| {
-            let endpoint = endpoint("metrics-endpoint");
-            let mut wanted = Wanted::new(protocol, endpoint, Signal::Metrics)?;
-            wanted.read(Signal::Metrics, &given);
-            let millis = given.text("OTEL_METRIC_EXPORT_INTERVAL");
-            let millis = millis.and_then(|text| parsed(&text)).filter(|it| *it > 0);
-            Some((wanted, millis.map_or(interval, Duration::from_millis)))
-        });
-        let endpoint = endpoint("tracing-endpoint");
-        let traces = traces.map(|protocol| {
-            let mut traces = Traces::new(&protocol, endpoint, rate);
-            traces.read(&mut Vars::new(|name: &str| otel.get(name).cloned()));
-            traces
-        });
-        vars.finish(Observability {
-            prometheus: metrics.as_deref() == Some("prometheus"),
-            push,
-            traces,
-            profiling,
-        })
+        Observability::read(&self.observability, otel)
     }
 
     /// The template of lines about requests; empty: there are none.
@@ -221,6 +136,8 @@ fn bool(text: &str) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn map(entries: &[(&str, &str)]) -> Map {

@@ -30,6 +30,7 @@ use std::time::Duration;
 use penstock_relay::forward::Keep;
 use penstock_relay::tls::{BadVariable, Choices, Wanted, choices};
 use penstock_runtime::drain::Times;
+use penstock_runtime::observability;
 use penstock_runtime::vars::{BadVars, Vars, go, parsed};
 use penstock_types::KubernetesVersion;
 
@@ -39,29 +40,6 @@ pub use own::{OWN, quantity};
 use crate::bind::Options;
 use crate::discovery::Discovery;
 use crate::metrics::Names;
-
-/// Variables of OpenTelemetry that are obeyed.
-const OTEL: [&str; 19] = [
-    "OTEL_SERVICE_NAME",
-    "OTEL_EXPORTER_OTLP_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_COMPRESSION",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_HEADERS",
-    "OTEL_EXPORTER_OTLP_TIMEOUT",
-    "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION",
-    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
-    "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT",
-    "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
-    "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
-    "OTEL_METRIC_EXPORT_INTERVAL",
-    "OTEL_TRACES_SAMPLER",
-    "OTEL_TRACES_SAMPLER_ARG",
-];
 
 /// Everything that an activator is told from outside, but for what the cluster tells.
 #[derive(Clone, Debug)]
@@ -220,7 +198,7 @@ impl Settings {
         let metrics_tls = noted(&mut vars, metrics_tls).flatten();
         let tls = choices("ACTIVATOR_TLS", |name| vars.text(name));
         let tls = noted(&mut vars, tls).unwrap_or_default();
-        let otel = OTEL.iter().filter_map(|name| {
+        let otel = observability::OTEL.iter().filter_map(|name| {
             let text = vars.text(name).filter(|text| !text.is_empty())?;
             Some((*name, text))
         });

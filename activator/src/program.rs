@@ -34,7 +34,7 @@ use penstock_runtime::metrics::{self, Gather};
 use penstock_runtime::otlp;
 use penstock_runtime::request_log::{Lines, RequestLog};
 use penstock_runtime::signal::Stops;
-use penstock_runtime::trace::{Spans, Way};
+use penstock_runtime::trace::Spans;
 use penstock_runtime::vars::BadVars;
 use prometheus::Registry;
 use tokio::sync::mpsc;
@@ -372,21 +372,7 @@ fn guarded(admin: Admin, tls: Option<&tls::Loaded>) -> Admin {
 
 /// What was asked for and is not there is told once, with what there is in its place.
 fn warn_of_missing(telemetry: &crate::config::Observability) {
-    let push = telemetry.push.iter();
-    let push = push.flat_map(|(wanted, _)| wanted.missing.iter().cloned());
-    #[cfg(not(feature = "otlp"))]
-    let push = push.chain(telemetry.push.iter().map(|_| {
-        let why = penstock_runtime::otlp::WITHOUT_OTLP;
-        format!("pushing metrics ({why}; they can be scraped, with the protocol prometheus)")
-    }));
-    let traces = telemetry.traces.as_ref();
-    let traces = traces.and_then(|traces| match traces.way() {
-        Way::None(_) => traces.missing(),
-        _ => None,
-    });
-    let profiles = "profiles on port 8008 (perf can take them from the node)";
-    let profiles = telemetry.profiling.then(|| profiles.to_owned());
-    let missing: Vec<String> = push.chain(traces).chain(profiles).collect();
+    let missing = telemetry.missing();
     if !missing.is_empty() {
         tracing::warn!("asked for, and not there: {}", missing.join("; "));
     }

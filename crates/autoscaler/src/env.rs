@@ -17,13 +17,16 @@
 //! | `PENSTOCK_SERVICES` | none | IP:PORT of a proxy by which Services are reached; for an autoscaler outside the cluster's network |
 //! | `PENSTOCK_ACTIVATORS` | `activator-service` | Service of the activators, in the same namespace; for `deployments` |
 //! | `KUBECONFIG` | none | how to reach the API server from outside of a pod |
-//! | `CONFIG_LOGGING_NAME` | `config-logging` | name of that ConfigMap |
+//! | `CONFIG_LOGGING_NAME`, `CONFIG_OBSERVABILITY_NAME` | `config-logging`, `config-observability` | names of ConfigMaps |
+//! | `OTEL_*` | | of a collector of metrics; win over config-observability |
 //! | `PENSTOCK_CONFIG_DIR` | none | a folder for each ConfigMap, a file for each of its keys |
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use penstock_cluster::Leases;
+use penstock_runtime::observability::OTEL;
 use penstock_runtime::vars::{BadVars, Vars, parsed};
 use penstock_scaling::bucket::{Identity, Ordinal};
 use penstock_types::KubernetesVersion;
@@ -64,6 +67,10 @@ pub struct Settings {
     pub min_version: Option<KubernetesVersion>,
     /// Name of the ConfigMap `config-logging`.
     pub config_logging: String,
+    /// Name of the ConfigMap `config-observability`.
+    pub config_observability: String,
+    /// Variables of OpenTelemetry that are set.
+    pub otel: BTreeMap<&'static str, String>,
 }
 
 /// What revisions are.
@@ -201,6 +208,16 @@ impl Settings {
                 "the name of a ConfigMap",
                 some,
             ),
+            config_observability: vars.read(
+                "CONFIG_OBSERVABILITY_NAME",
+                "config-observability".to_owned(),
+                "the name of a ConfigMap",
+                some,
+            ),
+            otel: OTEL
+                .into_iter()
+                .filter_map(|name| Some((name, vars.text(name)?)))
+                .collect(),
         };
         vars.finish(settings)
     }

@@ -2,6 +2,7 @@
 //!
 //! Source: spec/autoscaler.md §1, §4.5; which cluster is chosen is told in `env.rs`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -13,6 +14,7 @@ use penstock_cluster_kube::knative::{self, scaling::Scaling};
 use penstock_cluster_kube::lease::{Candidate, Elections, Terms};
 use penstock_cluster_kube::{Access, Rhythm};
 use penstock_runtime::log::Logging;
+use penstock_runtime::observability::Observability;
 use penstock_runtime::vars::BadVars;
 use penstock_scaling::annotation;
 use penstock_scaling::bucket::Buckets;
@@ -62,6 +64,7 @@ struct Maps {
     autoscaler: watch::Receiver<Arc<Map>>,
     deployment: watch::Receiver<Arc<Map>>,
     logging: watch::Receiver<Arc<Map>>,
+    observability: watch::Receiver<Arc<Map>>,
     network: Arc<Map>,
     election: Arc<Map>,
     /// Keeps them up to date.
@@ -74,6 +77,7 @@ pub struct World {
     kind: ClusterKind,
     maps: Maps,
     config: watch::Sender<Arc<Config>>,
+    observability: Observability,
 }
 
 /// What the process works on.
@@ -102,9 +106,12 @@ pub async fn run(
     let starting = async {
         let world = World::reach(&settings).await?;
         let program = Program::bind(settings.clone()).await?;
-        let program = program.with_config(world.config());
+        let program = program
+            .with_config(world.config())
+            .telling(world.observability.clone());
         let addrs = program.addrs();
         begin(&world, addrs);
+        world.tell_what_is_not_there();
         let work = world.work(&settings, addrs[0]).await?;
         Ok::<_, Unreached>((program, work))
     };
@@ -146,12 +153,21 @@ impl World {
         }
         let maps = Maps::read(&client, settings).await;
         let config = maps::config(&maps.autoscaler.borrow(), &maps.deployment.borrow())?;
+        let observability = Observability::read(&maps.observability.borrow(), &settings.otel)?;
         Ok(Self {
             client,
             kind,
             maps,
             config: watch::Sender::new(Arc::new(config)),
+            observability,
         })
+    }
+
+    fn tell_what_is_not_there(&self) {
+        let map = self.maps.observability.borrow();
+        if let Some(sentence) = maps::not_there(&map, &self.observability) {
+            tracing::warn!("{sentence}");
+        }
     }
 
     /// How the process is to log.
@@ -184,6 +200,7 @@ impl World {
             kind,
             maps,
             config,
+            observability,
         } = self;
         let owners = Owners::default();
         let cluster: Arc<dyn Cluster> = match kind {
@@ -208,7 +225,8 @@ impl World {
             }
         };
         owners.set(leases.clone());
-        tokio::spawn(keep(maps, config));
+        let observed = (settings.otel.clone(), observability);
+        tokio::spawn(keep(maps, config, observed));
         Ok(Work {
             cluster,
             leases,
@@ -230,18 +248,27 @@ impl Maps {
             "config-autoscaler",
             "config-deployment",
             &settings.config_logging,
+            &settings.config_observability,
             "config-network",
             "config-leader-election",
         ];
         let namespace = &settings.system_namespace;
         let (source, all) = ConfigMaps::follow(client, Rhythm::default(), namespace, names);
-        let [autoscaler, deployment, logging, network, election] = all.map(known);
+        let [
+            autoscaler,
+            deployment,
+            logging,
+            observability,
+            network,
+            election,
+        ] = all.map(known);
         let (network, election) = (network.await, election.await);
         let (network, election) = (network.borrow().clone(), election.borrow().clone());
         Self {
             autoscaler: autoscaler.await,
             deployment: deployment.await,
             logging: logging.await,
+            observability: observability.await,
             network,
             election,
             _source: source,
@@ -268,10 +295,16 @@ async fn known(mut values: watch::Receiver<Option<Values>>) -> watch::Receiver<A
 }
 
 /// Keeps the parameters what the maps say, for as long as anybody reads them.
-async fn keep(maps: Maps, config: watch::Sender<Arc<Config>>) {
+async fn keep(
+    maps: Maps,
+    config: watch::Sender<Arc<Config>>,
+    (otel, observability): (BTreeMap<&'static str, String>, Observability),
+) {
     let nobody = config.clone();
+    let scaling = maps::follow(maps.autoscaler.clone(), maps.deployment.clone(), config);
+    let telling = maps::follow_observability(maps.observability.clone(), otel, observability);
     tokio::select! {
-        () = maps::follow(maps.autoscaler.clone(), maps.deployment.clone(), config) => {}
+        _ = async { tokio::join!(scaling, telling) } => {}
         () = async { nobody.closed().await } => {}
     }
 }
@@ -295,7 +328,9 @@ fn deployments(
         namespace: None,
         domain: settings.cluster_domain.clone(),
         rhythm: Rhythm::default(),
-        check: Arc::new(move |annotations| annotation::validate(annotations, &config.borrow())),
+        check: Arc::new(move |annotations| {
+            annotation::validate_alone(annotations, &config.borrow())
+        }),
     };
     let owners = owners.clone();
     let role = Role::Autoscaler {

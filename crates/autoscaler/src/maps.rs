@@ -6,9 +6,13 @@
 //! | `config-deployment` | `progress-deadline` | live |
 //! | `config-logging` | how lines are laid out; the level | at the start; live |
 //! | `config-network` | whether a mesh is in the way of the pods | at the start |
+//! | `config-observability` | whether metrics are pushed, and where to | at the start |
 //! | `config-leader-election` | how many buckets, and how long a lease lasts | at the start |
 //!
 //! What is wrong at the start is fatal. Later the last good values stay, and it is said once.
+//!
+//! Metrics can be scraped on port 9090 whatever `metrics-protocol` says, for `/explain` and the probes
+//! are there, too. Spans there are none, and profiles neither: who asks for them is told.
 //!
 //! Source: spec/autoscaler.md §1, §4.5 and §4.6.
 
@@ -17,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_runtime::log::{LiveFilter, Logging};
+use penstock_runtime::observability::{Observability, unread};
 use penstock_runtime::vars::{BadVars, Vars, go, parsed};
 use penstock_scaling::bucket;
 use penstock_scaling::config::Config;
@@ -198,6 +203,49 @@ pub async fn follow_level(mut map: watch::Receiver<Arc<Map>>, filter: LiveFilter
     }
 }
 
+/// What was asked for and is not there, and what nobody reads; `None` if there is nothing to tell.
+pub fn not_there(observability: &Map, read: &Observability) -> Option<String> {
+    let spans = read.traces.as_ref().map(|_| "spans of the autoscaler");
+    // Where a collector of them is makes no difference.
+    let other = Observability {
+        traces: None,
+        ..read.clone()
+    };
+    let mut missing = other.missing();
+    missing.extend(spans.map(str::to_owned));
+    let keys = unread(observability).join(", ");
+    let told = [
+        (!missing.is_empty()).then(|| format!("asked for, and not there: {}", missing.join("; "))),
+        (!keys.is_empty()).then(|| format!("no program reads {keys}")),
+    ];
+    let told: Vec<String> = told.into_iter().flatten().collect();
+    (!told.is_empty()).then(|| format!("config-observability: {}", told.join("; ")))
+}
+
+/// Tells what becomes of changes of `config-observability`, for as long as it is polled: `in_force` is
+/// what was read at the start, and stays.
+pub async fn follow_observability(
+    mut map: watch::Receiver<Arc<Map>>,
+    otel: BTreeMap<&'static str, String>,
+    in_force: Observability,
+) {
+    let mut last = String::new();
+    while map.changed().await.is_ok() {
+        let now = Arc::clone(&map.borrow_and_update());
+        let sentence = match Observability::read(&now, &otel) {
+            Err(bad) => format!("the last good values stay: {bad}"),
+            Ok(read) if read != in_force => {
+                "config-observability has changed, for the next start".to_owned()
+            }
+            Ok(_) => String::new(),
+        };
+        if sentence != last && !sentence.is_empty() {
+            tracing::warn!("{sentence}");
+        }
+        last = sentence;
+    }
+}
+
 /// The values of one map, by names that begin with the map's own.
 fn within(map: &Map) -> Vars<impl Fn(&str) -> Option<String>> {
     Vars::new(|name: &str| map.get(name.split_once(' ')?.1).cloned())
@@ -276,5 +324,23 @@ mod tests {
         let last = seen.wait_for(right).await.unwrap().clone();
         assert_eq!(last.stable_window, Duration::from_secs(60));
         following.abort();
+    }
+
+    #[test]
+    fn what_is_asked_for_and_not_there_is_one_sentence() {
+        let told = |entries: &[(&str, &str)]| {
+            let map = map(entries);
+            not_there(&map, &Observability::read(&map, &BTreeMap::new()).unwrap())
+        };
+        assert_eq!(told(&[]), None);
+        assert_eq!(told(&[("metrics-protocol", "prometheus")]), None);
+        let all = told(&[
+            ("runtime-profiling", "enabled"),
+            ("tracing-protocol", "grpc"),
+            ("metrics-protokol", "grpc"),
+        ]);
+        let want = "config-observability: asked for, and not there: profiles on port 8008 (perf can take \
+                    them from the node); spans of the autoscaler; no program reads metrics-protokol";
+        assert_eq!(all.as_deref(), Some(want));
     }
 }

@@ -6,6 +6,9 @@ use penstock_cluster::{Cluster, Leases};
 use penstock_relay::listen::ListenError;
 use penstock_runtime::admin::{Admin, BindError, Page, Routes};
 use penstock_runtime::metrics::Gather;
+use penstock_runtime::observability::Observability;
+#[cfg(feature = "otlp")]
+use penstock_runtime::otlp;
 use penstock_scaling::config::Config;
 use penstock_types::RevisionId;
 use prometheus::Registry;
@@ -43,6 +46,7 @@ pub struct Program {
     admin: Admin,
     live: Option<Live>,
     config: watch::Receiver<Arc<Config>>,
+    observability: Observability,
 }
 
 impl Program {
@@ -58,6 +62,7 @@ impl Program {
             admin: Admin::bind(settings.admin).await?,
             live,
             config: watch::channel(Arc::new(Config::default())).1,
+            observability: Observability::default(),
             settings,
         })
     }
@@ -67,6 +72,13 @@ impl Program {
     #[must_use]
     pub fn with_config(mut self, config: watch::Receiver<Arc<Config>>) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Pushes its metrics, if `observability` says where to.
+    #[must_use]
+    pub fn telling(mut self, observability: Observability) -> Self {
+        self.observability = observability;
         self
     }
 
@@ -93,6 +105,7 @@ impl Program {
             admin,
             live,
             config,
+            observability,
         } = self;
         let (registry, gather) = (Registry::new(), Gather::default());
         let config = live.as_ref().map_or(config, Live::values);
@@ -122,11 +135,12 @@ impl Program {
             .map(|scraping| Scraper::new(scraping, config, leases, to, &registry, settings.names))
             .transpose()?;
         gather.add(registry);
+        // The pages and the pushes outlive the rest, so that it can be watched while it ends.
+        let last = CancellationToken::new();
+        let pushed = push(observability, &gather, &settings, last.clone());
         let (ready, is_ready) = watch::channel(true);
         let routes = Routes::standard(gather, is_ready)
             .below("/explain/", move |rest| explain(&handle, rest));
-        // The pages outlive the rest, so that it can be watched while it ends.
-        let last = CancellationToken::new();
         let scraped = async {
             if let Some(scraper) = scraper {
                 scraper.run(snapshots, stop.clone()).await;
@@ -146,11 +160,49 @@ impl Program {
             });
             last.cancel();
         };
-        tokio::join!(decided, admin.run(routes, last.clone()), async {
+        tokio::join!(decided, admin.run(routes, last.clone()), pushed, async {
             last.run_until_cancelled(followed).await;
         });
         Ok(())
     }
+}
+
+/// Pushes what is in `gather` until `stop`, if that is asked for.
+#[cfg(feature = "otlp")]
+fn push(
+    observability: Observability,
+    gather: &Gather,
+    settings: &Settings,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    let service = settings.otel.get("OTEL_SERVICE_NAME");
+    let resource = [
+        ("k8s.namespace.name", settings.system_namespace.as_str()),
+        ("k8s.pod.name", settings.identity.pod.as_str()),
+        ("service.name", service.map_or("autoscaler", String::as_str)),
+        ("service.version", env!("CARGO_PKG_VERSION")),
+    ];
+    let push = observability.push.and_then(|(wanted, interval)| {
+        otlp::Push::open(&wanted.collector, gather.clone(), interval, &resource)
+            .inspect_err(|error| tracing::error!(%error, "metrics are not pushed"))
+            .ok()
+    });
+    async move {
+        if let Some(push) = push {
+            push.run(stop).await;
+        }
+    }
+}
+
+/// Nothing is pushed by this build; who asks for it was told.
+#[cfg(not(feature = "otlp"))]
+fn push(
+    _: Observability,
+    _: &Gather,
+    _: &Settings,
+    _: CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    std::future::ready(())
 }
 
 /// Why a revision has as many pods as it has.

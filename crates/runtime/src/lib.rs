@@ -8,6 +8,7 @@
 //! - [`log`]: lines for a person or for a machine
 //! - [`seldom`]: what is worth a line only now and then
 //! - [`metrics`]: what is scraped, gathered from several registries
+//! - [`observability`]: how a process tells of itself, as a ConfigMap has it
 //! - [`request_log`]: a line for each request, by a template
 //! - [`otlp`]: metrics and spans pushed to a collector
 //! - [`trace`]: spans of a request, told to standard output or to a collector
@@ -23,6 +24,7 @@ pub mod drain;
 pub mod limits;
 pub mod log;
 pub mod metrics;
+pub mod observability;
 pub mod otlp;
 pub mod request_log;
 pub mod seldom;

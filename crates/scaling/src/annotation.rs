@@ -105,6 +105,31 @@ pub fn validate(annotations: &Annotations, config: &Config) -> Vec<Rejected> {
     check.rejected
 }
 
+/// As [`validate`], where there is no controller but this autoscaler: a class that another one would
+/// scale is nobody's, and whoever asks for it (to be scaled by processor, say) has to hear that.
+pub fn validate_alone(annotations: &Annotations, config: &Config) -> Vec<Rejected> {
+    let mut rejected = validate(annotations, config);
+    let (key, class, whose) = match CLASS.find(annotations) {
+        Some((key, class)) => (key, class, ""),
+        None => (
+            CLASS.name,
+            config.class.as_str(),
+            ", which is the cluster's pod-autoscaler-class,",
+        ),
+    };
+    let is_told = |one: &Rejected| one.keys.iter().any(|told| told == key);
+    if class != KPA && !rejected.iter().any(is_told) {
+        rejected.push(Rejected {
+            keys: vec![key.to_owned()],
+            reason: format!(
+                "{class:?}{whose} is not {KPA}, the only class that is scaled here: by requests in \
+                 flight or per second, not by processor or memory"
+            ),
+        });
+    }
+    rejected
+}
+
 /// The longest delay and the longest retention.
 const AN_HOUR: Duration = Duration::from_secs(3600);
 

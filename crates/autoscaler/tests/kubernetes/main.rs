@@ -154,6 +154,76 @@ async fn a_wrong_map_at_the_start_is_told_with_all_its_mistakes_and_starts_nothi
 }
 
 #[tokio::test]
+async fn a_wrong_way_to_tell_metrics_is_a_mistake_as_well_and_what_is_not_there_is_none() {
+    let server = ApiServer::start().await;
+    let wrong = json!({ "metrics-protocol": "statsd", "runtime-profiling": "yes" });
+    configure(&server, "observed", &wrong);
+    let name = [("CONFIG_OBSERVABILITY_NAME", "observed")];
+    let begin = |_: &kube::World, _| panic!("it does not begin");
+    let settings = settings(&server, "as-1", &name);
+    let error = kube::run(settings, CancellationToken::new(), begin).await;
+    let error = error.unwrap_err().to_string();
+    for wrong in ["metrics-protocol=\"statsd\"", "runtime-profiling=\"yes\""] {
+        assert!(error.contains(wrong), "{wrong} is not in {error}");
+    }
+    // Nobody takes profiles, and nobody reads that key: both are told, and it starts.
+    let right =
+        json!({ "metrics-protocol": "prometheus", "runtime-profiling": "enabled", "a": "b" });
+    configure(&server, "observed", &right);
+    let running = start(&server, "as-1", &name).await;
+    until_held_by(&server, "as-1").await;
+    // What is wrong later does not stop it.
+    configure(&server, "observed", &wrong);
+    put_revision(&server, "hello-00001", 0);
+    let mut activator = Activator::connect(running.stats).await;
+    activator.say_first("hello-00001", 1).await;
+    until_asked(&server, "hello-00001", 1).await;
+    running.stop().await;
+}
+
+/// Spec §12: another controller's, which has an autoscaler of Kubernetes scale it.
+#[tokio::test]
+async fn a_revision_of_class_hpa_is_left_entirely_alone() {
+    const CLASS: &str = "autoscaling.knative.dev/class";
+    for policy in ["knative", "demand"] {
+        let server = ApiServer::start().await;
+        put_revision(&server, "hello-00001", 0);
+        for (name, class) in [
+            ("cpu-00001", "hpa.autoscaling.knative.dev"),
+            ("own-00001", "custom.example.com"),
+        ] {
+            put_revision(&server, name, 0);
+            let pa = server.get("PodAutoscaler", "default", name).unwrap();
+            let mut pa = Value::clone(&pa);
+            pa["metadata"]["annotations"][CLASS] = class.into();
+            server.put(pa);
+        }
+        let running = start(&server, "as-1", &[("PENSTOCK_POLICY", policy)]).await;
+        until_held_by(&server, "as-1").await;
+        let mut activator = Activator::connect(running.stats).await;
+        activator.say_first("cpu-00001", 50).await;
+        activator.say_first("own-00001", 50).await;
+        activator.say_first("hello-00001", 1).await;
+        until_asked(&server, "hello-00001", 1).await;
+        // The number of pods, the path, the Metric and the status come one after the other: past a
+        // tick, all that would be written was.
+        sleep(Duration::from_millis(2_500)).await;
+        let touched = |call: &penstock_testkit::kube::Call| {
+            let writes = !["get", "list", "watch"].contains(&call.verb);
+            let theirs = ["cpu-00001", "own-00001"];
+            writes
+                && theirs
+                    .iter()
+                    .any(|it| call.path.contains(it) || call.body.to_string().contains(it))
+        };
+        let calls = server.calls();
+        let touched: Vec<_> = calls.iter().filter(|call| touched(call)).collect();
+        assert!(touched.is_empty(), "{policy}: {touched:#?}");
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn without_knative_it_is_deployments_with_a_label_that_are_scaled() {
     let server = ApiServer::start().await;
     server.forget_group("serving.knative.dev");

@@ -55,7 +55,7 @@ fn settings(workload: &Value, findings: &mut Vec<Finding>) {
         }
     }
     let config = penstock_scaling::config::Config::default();
-    let rejected = annotation::validate(&annotations, &config)
+    let rejected = annotation::validate_alone(&annotations, &config)
         .into_iter()
         .chain(penstock_cluster_kube::deployments::rejected(workload));
     for rejected in rejected {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use penstock_autoscaler::PolicyKind;
 use penstock_runtime::vars::go::duration;
-use penstock_scaling::annotation::{self, validate};
+use penstock_scaling::annotation::{self, validate_alone};
 use penstock_scaling::config::Config;
 use penstock_scaling::spec::Spec;
 use penstock_serving::{Configuration, Manifests};
@@ -185,7 +185,7 @@ impl Mistakes {
         }
         // Against the settings of a file that could not be read, all else may look wrong.
         if known {
-            for rejected in validate(&subject.annotations, &config) {
+            for rejected in validate_alone(&subject.annotations, &config) {
                 self.add(format!(
                     "--set {}: {}",
                     rejected.keys.join(", "),

@@ -108,7 +108,7 @@ impl Input {
         let known: Vec<&str> = annotation::spellings().chain(CHOICES).collect();
         let rules = AnnotationRules {
             check: &|annotations| {
-                let mut rejected = annotation::validate(annotations, &config);
+                let mut rejected = annotation::validate_alone(annotations, &config);
                 rejected.extend(penstock_activator::rejected(annotations));
                 rejected
             },

@@ -252,3 +252,27 @@ fn a_maximum_beyond_the_limit_is_a_maximum_for_the_others_all_the_same() {
         assert_eq!(keys, want, "{entries:?}");
     }
 }
+
+#[test]
+fn alone_no_other_class_is_right() {
+    fn alone(entries: &[(&str, &str)], config: &Config) -> Vec<Rejected> {
+        validate_alone(&annotations(entries), config)
+    }
+    assert_eq!(alone(&[], &Config::default()), []);
+    assert_eq!(alone(&[("class", KPA)], &by_default(HPA)), []);
+    for class in [HPA, "custom.example.com", "unsupported.knative.dev"] {
+        let rejected = alone(&[("class", class), ("metric", "cpu")], &Config::default());
+        assert_eq!(rejected.len(), 1, "{rejected:?}");
+        assert_eq!(rejected[0].keys, ["autoscaling.knative.dev/class"]);
+        assert!(rejected[0].reason.contains(class), "{rejected:?}");
+    }
+    let rejected = alone(&[("class", HPA)], &Config::default());
+    let want = "\"hpa.autoscaling.knative.dev\" is not kpa.autoscaling.knative.dev, the only class that \
+                is scaled here: by requests in flight or per second, not by processor or memory";
+    assert_eq!(rejected[0].reason, want);
+    let rejected = alone(&[], &by_default(HPA));
+    assert!(
+        rejected[0].reason.contains("pod-autoscaler-class"),
+        "{rejected:?}"
+    );
+}
