@@ -114,6 +114,34 @@ fn every_mistake_is_told_at_once() {
     assert_eq!(names.len(), want.len(), "{told}");
 }
 
+/// The original's gate is made with numbers that may be wrong; here they are no numbers of a gate by
+/// then: unsigned, a limit of slots is never 0, and none is open at first.
+#[test]
+fn case_35_numbers_that_no_gate_can_have_are_turned_away_where_they_come_in() {
+    for wrong in [
+        "-1",
+        "-2147483648",
+        "1.5",
+        "",
+        " ",
+        "ten",
+        "99999999999999999999",
+    ] {
+        let told = read_with(&[&GOOD[..], &[("PENSTOCK_WAITING", wrong)]].concat(), &[]);
+        let told = told.unwrap_err().to_string();
+        assert!(
+            told.contains(&format!("PENSTOCK_WAITING={wrong:?}")),
+            "{told}"
+        );
+    }
+    let limits = penstock_gate::Limits {
+        waiting: read(&[("PENSTOCK_WAITING", "0")]).options.waiting,
+    };
+    let slots = penstock_types::Slots::from_concurrency(1);
+    let gate = penstock_gate::Gate::<()>::new(slots, limits, 0);
+    assert!(gate.try_admit().is_none() && !gate.has_places());
+}
+
 #[test]
 fn the_domain_is_the_variable_or_what_the_resolver_searches() {
     let table = [

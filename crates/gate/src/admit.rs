@@ -98,6 +98,15 @@ impl<P> fmt::Debug for Admit<P> {
 }
 
 /// The right to be inside one place. Dropped, it goes straight to the first in the line.
+///
+/// What was never taken cannot be released, and nothing twice (spec/activator.md §11, case 40):
+///
+/// ```compile_fail,E0382
+/// fn twice(slot: penstock_gate::Slot<()>) {
+///     drop(slot);
+///     drop(slot);
+/// }
+/// ```
 #[must_use = "the slot is free again once this is dropped"]
 pub struct Slot<P> {
     gate: Arc<Gate<P>>,

@@ -167,14 +167,23 @@ impl Line {
     /// Puts those back into the list who were granted a slot that `is_void`, and returns how
     /// many they are. They were woken already and will be polled, so they need no waker.
     pub(crate) fn recall(&mut self, mut is_void: impl FnMut(Ticket) -> bool) -> usize {
-        if self.occupied == self.waiting {
-            return 0;
-        }
+        // Not further than to the last of them: the line behind may be long.
+        let mut answered = self.occupied - self.waiting;
         let mut recalled = Vec::new();
         for (index, node) in self.nodes.iter_mut().enumerate() {
-            if matches!(node.standing, Standing::Granted(ticket) if is_void(ticket)) {
-                node.standing = Standing::Waiting(None);
-                recalled.push((node.arrival, index as u32));
+            if answered == 0 {
+                break;
+            }
+            match node.standing {
+                Standing::Granted(ticket) => {
+                    answered -= 1;
+                    if is_void(ticket) {
+                        node.standing = Standing::Waiting(None);
+                        recalled.push((node.arrival, index as u32));
+                    }
+                }
+                Standing::Refused => answered -= 1,
+                Standing::Waiting(_) | Standing::Vacant => {}
             }
         }
         // The latest first, so that each of them belongs at the very front.

@@ -226,6 +226,20 @@ mod tests {
     }
 
     #[test]
+    fn case_110_ready_pods_take_no_activator_out_of_the_path_and_its_endpoints_are_ready() {
+        let path = Path {
+            proxied: true,
+            activators: 2,
+        };
+        let (pods, activators) = (at(&["10.0.0.1", "10.0.0.2"]), at(&["10.9.0.1"]));
+        let way = way(&filed(true), path, &pods, &activators);
+        assert_eq!(way.to, To::Activators);
+        let patch = way.slices[0].patch(&filed(true));
+        let endpoint = json!({ "addresses": ["10.9.0.1"], "conditions": { "ready": true } });
+        assert_eq!(patch["endpoints"], json!([endpoint]));
+    }
+
+    #[test]
     fn case_109_as_many_activators_as_wanted() {
         let eight: Vec<String> = (1..9).map(|n| format!("10.9.0.{n}")).collect();
         let eight = at(&eight.iter().map(String::as_str).collect::<Vec<_>>());
