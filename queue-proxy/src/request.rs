@@ -76,6 +76,10 @@ pub(crate) struct App {
 impl Answer for App {
     type Guard = Inside;
 
+    fn has_room(&self) -> bool {
+        !self.shared.gate.is_full()
+    }
+
     async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,

@@ -66,6 +66,12 @@ pub trait Answer: Send + Sync + 'static {
     /// Whether callers with an open WebSocket are told when the server closes (1012).
     const TAKES_LEAVE: bool = false;
 
+    /// Whether a request that comes now might not be refused for want of room. Asked for callers
+    /// that were refused before, and keep asking (see [`Caller::turn_away`]).
+    fn has_room(&self) -> bool {
+        true
+    }
+
     /// Answers one request. There is no error: a refusal is an answer, too.
     fn answer(
         self: Arc<Self>,

@@ -61,7 +61,7 @@ pub(crate) async fn serve<A: Answer>(
     let intake = Shared::new(wire, first, Arc::clone(&caller));
     let mut rest = Rest::default();
     loop {
-        let Some(head) = next_head(&intake, open, rest.until()).await else {
+        let Some(head) = next_head(&intake, open, &mut rest, answer).await else {
             return;
         };
         // All of these boxed, so that an idle connection does not carry the room for them.
@@ -79,20 +79,19 @@ pub(crate) async fn serve<A: Answer>(
 }
 
 /// The next request, not read before the end of `rest`. `None`: there is none.
-async fn next_head(
+async fn next_head<A: Answer>(
     intake: &Shared,
     open: &Open,
-    mut rest: Option<Instant>,
+    rest: &mut Rest,
+    answer: &Arc<A>,
 ) -> Option<Result<RequestHead, BadHead>> {
     let mut since = None;
     poll_fn(|cx| {
-        if let Some(until) = rest
-            && !open.is_closing()
-            && !patience::is_over(until)
-        {
+        if open.is_closing() {
+            rest.end();
+        } else if rest.goes_on(|| answer.has_room()) {
             return Poll::Pending;
         }
-        rest = None;
         let mut intake = intake.lock();
         if let Poll::Ready(head) = intake.poll_head(cx) {
             return Poll::Ready(head);
@@ -372,7 +371,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     use crate::connection::serve_connection;
-    use crate::h1::rest::REST;
+    use crate::h1::rest::{REST, WHOLE};
 
     /// Answers everything itself, at length.
     struct Talkative;
@@ -403,11 +402,17 @@ mod tests {
         assert_eq!(start.elapsed(), TAKE_LIMIT);
     }
 
-    /// Has room for those whose target is `/room`.
-    struct Refusing;
+    /// Has room for those whose target is `/room`; whether it seems so to those who rest is said.
+    struct Refusing {
+        seems_full: bool,
+    }
 
     impl Answer for Refusing {
         type Guard = ();
+
+        fn has_room(&self) -> bool {
+            !self.seems_full
+        }
 
         async fn answer(
             self: Arc<Self>,
@@ -422,7 +427,7 @@ mod tests {
     }
 
     /// The time that each of these requests takes.
-    async fn times(targets: &[&str]) -> Vec<Duration> {
+    async fn times(answer: Refusing, targets: &[&str]) -> Vec<Duration> {
         let (mut ours, theirs) = duplex(1024);
         let mut times = Vec::new();
         let asking = async {
@@ -438,7 +443,7 @@ mod tests {
             }
             drop(ours);
         };
-        let (answer, open) = (Arc::new(Refusing), Open::default());
+        let (answer, open) = (Arc::new(answer), Open::default());
         let addr = (Ipv4Addr::LOCALHOST, 0).into();
         let serving = serve_connection(Wire::Pipe(theirs), addr, &answer, &open);
         tokio::join!(asking, serving);
@@ -448,13 +453,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_asks_again_at_once_after_a_second_refusal_waits_a_little() {
         let none = Duration::ZERO;
-        let asked = times(&["/", "/", "/", "/room", "/room", "/", "/"]).await;
-        for (time, want) in asked
-            .into_iter()
-            .zip([none, none, REST, REST, none, none, none])
-        {
-            // The timer's own unit is a millisecond.
-            assert!(time >= want && time <= want + Duration::from_millis(1));
+        for (seems_full, rest) in [(false, REST), (true, WHOLE)] {
+            let targets = ["/", "/", "/", "/", "/room", "/room", "/", "/"];
+            let asked = times(Refusing { seems_full }, &targets).await;
+            let want = [none, none, rest, rest, rest, none, none, none];
+            for (time, want) in asked.into_iter().zip(want) {
+                // The timer's own unit is a millisecond, and a rest has four parts.
+                assert!(time >= want && time <= want + Duration::from_millis(4));
+            }
         }
     }
 }
