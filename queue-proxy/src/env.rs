@@ -140,6 +140,8 @@ pub struct Ports {
     pub admin: u16,
     /// Statistics for the autoscaler.
     pub stats: u16,
+    /// What the process tells of itself, if [`Observability::profiling`] is on.
+    pub profiling: u16,
 }
 
 /// Names of what the pod belongs to; any may be empty.
@@ -304,6 +306,7 @@ fn ports<G: Fn(&str) -> Option<String>>(vars: &mut Vars<G>) -> Ports {
         ),
         admin: vars.read("PENSTOCK_ADMIN_PORT", 8022, PORT, parsed),
         stats: vars.read("PENSTOCK_STATS_PORT", 9090, PORT, parsed),
+        profiling: vars.read("PROFILING_PORT", 8008, PORT, parsed),
     }
 }
 

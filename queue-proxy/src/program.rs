@@ -7,17 +7,20 @@
 //! | admin | the containers' `preStop` hooks |
 //! | stats | the autoscaler |
 //! | metrics | Prometheus, if asked for |
+//! | profiling | who looks what the process is busy with, if asked for |
 //!
 //! All but the first two are on the thread that calls [`Program::run`], which has nothing else to do.
 //!
-//! Where its metrics go is in `figures.rs`.
+//! Where its metrics go is in `figures.rs`, what it tells of itself in `profiles.rs`.
 //!
 //! Source: spec/queue-proxy.md §2, §5.
 
 mod figures;
+mod profiles;
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +44,9 @@ use crate::{Kubelet, QueueProxy, RequestLines, Running, Waited};
 
 /// Limit for a head on the listeners for hooks and the autoscaler.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The same on the one for profiles.
+const PROFILING_HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A hook without a signal within this time is that of a container which is merely restarted.
 const SIGNAL_WITHIN: Duration = Duration::from_secs(1);
@@ -76,6 +82,7 @@ pub struct Program {
     proxy: Arc<Running>,
     admin: Admin,
     stats: Admin,
+    profiles: Option<Admin>,
     figures: Figures,
     spans: Spans,
     tls: Tls,
@@ -122,7 +129,12 @@ impl Program {
         let secured = port
             .map(|port| all(ports.host, [("TLS", port)]))
             .transpose();
-        let ([main, admin, stats], secured) = both(plain, secured)?;
+        let port = observability.profiling.then_some(ports.profiling);
+        let profiles = port
+            .map(|port| all(ports.host, [("profiling", port)]))
+            .transpose();
+        let all = both(plain, both(secured, profiles)).map_err(StartError::Listeners)?;
+        let ([main, admin, stats], (secured, profiles)) = all;
         if let Kubelet::Node(node) = &mut choices.kubelet {
             node.extend(gateways);
         }
@@ -138,6 +150,7 @@ impl Program {
         choices.tracer = spans.tracer.clone();
         let figures = Figures::start(&observability, &tls, &identity, &resource)?;
         let small = |listener| Ok::<_, io::Error>(Admin::on(listener)?.head_timeout(HEAD_TIMEOUT));
+        let profiles = profiles.map(|[listener]| small(listener)).transpose()?;
         let container = crate::Config {
             readiness: container.readiness.told(say),
             ..container
@@ -153,6 +166,7 @@ impl Program {
             proxy: Arc::new(bound.start(workers, figures.series.clone())?),
             admin,
             stats,
+            profiles: profiles.map(|it| it.head_timeout(PROFILING_HEAD_TIMEOUT)),
             figures,
             spans,
             tls,
@@ -174,6 +188,7 @@ impl Program {
             tls = self.tls_addr.map(tracing::field::display),
             admin = %self.admin.addr(),
             statistics = %self.stats.addr(),
+            profiling = self.profiles.as_ref().map(|it| tracing::field::display(it.addr())),
             metrics = self.figures.page.as_ref().map(|(it, _)| tracing::field::display(it.addr())),
             "serving"
         );
@@ -197,6 +212,14 @@ impl Program {
         let mut admin = tasks.spawn(admin);
         let stats = self.stats.run(stats_routes(&self.proxy), close.clone());
         let mut stats = tasks.spawn(stats);
+        let profiles = self.profiles.take();
+        let profiles = profiles.map(|it| it.run(profiles::routes(), close.clone()));
+        let mut profiles = pin!(async {
+            match profiles {
+                Some(profiles) => profiles.await,
+                None => close.cancelled().await,
+            }
+        });
         let proxy = Arc::clone(&self.proxy);
         tasks.spawn(async move { proxy.report_each_second().await });
         tasks.spawn(self.tls.watch());
@@ -219,10 +242,11 @@ impl Program {
             () = self.proxy.dies() => return Ended::Died,
             _ = &mut admin => return Ended::Died,
             _ = &mut stats => return Ended::Died,
+            () = &mut profiles => return Ended::Died,
         }
         tracing::info!("quiet: the listeners close");
         close.cancel();
-        let (drained, ..) = tokio::join!(self.proxy.close(self.grace), admin, stats);
+        let (drained, ..) = tokio::join!(self.proxy.close(self.grace), admin, stats, profiles);
         if let Drained::Cut { left } = drained {
             tracing::warn!(left, "what did not end in time was cut off");
         }
@@ -239,12 +263,12 @@ impl Program {
 fn both<A, B>(
     one: Result<A, Vec<NoListener>>,
     other: Result<B, Vec<NoListener>>,
-) -> Result<(A, B), StartError> {
+) -> Result<(A, B), Vec<NoListener>> {
     match (one, other) {
         (Ok(one), Ok(other)) => Ok((one, other)),
         (one, other) => {
             let bad = one.err().into_iter().chain(other.err());
-            Err(StartError::Listeners(bad.flatten().collect()))
+            Err(bad.flatten().collect())
         }
     }
 }

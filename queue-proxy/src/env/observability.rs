@@ -27,7 +27,7 @@ pub struct Observability {
     pub push: Option<Push>,
     /// Where spans go.
     pub traces: Option<Traces>,
-    /// Whether profiles are to be served.
+    /// Whether the port for profiles is to be opened.
     pub profiling: bool,
 }
 
@@ -220,7 +220,8 @@ impl Observability {
         let traces = self.traces.iter().filter_map(Traces::missing);
         let mut missing: Vec<String> = push.chain(traces).collect();
         if self.profiling {
-            missing.push("profiles on port 8008 (perf can take them from the node)".to_owned());
+            let instead = "its port tells of threads and memory; perf can sample from the node";
+            missing.push(format!("sampled profiles ({instead})"));
         }
         missing
     }

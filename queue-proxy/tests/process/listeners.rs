@@ -9,6 +9,7 @@ use prost::Message;
 use crate::world::{ask, before, get};
 
 const PROMETHEUS: &str = r#"{"requestMetrics":{"protocol":"prometheus"}}"#;
+const PROFILING: &str = r#"{"runtime":{"profiling":"enabled"}}"#;
 
 /// A port that is taken on all addresses.
 fn taken() -> (TcpListener, String) {
@@ -24,9 +25,11 @@ async fn case_138_a_taken_port_ends_it_and_is_named() {
         ("QUEUE_SERVING_PORT", "main"),
         ("PENSTOCK_ADMIN_PORT", "admin"),
         ("PENSTOCK_STATS_PORT", "statistics"),
+        ("PROFILING_PORT", "profiling"),
     ];
     let (_taken, port) = taken();
     let told = |what: &str| format!("the {what} listener: cannot listen on ");
+    let before = |addr| before(addr).with("OBSERVABILITY_CONFIG", PROFILING);
     for (name, what) in table {
         let make = before(workload.addr()).with(name, &port);
         let (code, _, log) = make.end_of(&[]).await;
@@ -160,4 +163,32 @@ async fn case_60_the_admin_listener_knows_one_path() {
     let program = before(workload.addr()).start().await;
     assert_eq!(get(program.at("admin"), "/").await.0, 404);
     assert_eq!(get(program.at("admin"), "/metrics").await.0, 404);
+}
+
+#[tokio::test]
+async fn where_the_original_serves_profiles_it_tells_of_threads_and_memory() {
+    let workload = Workload::start().await;
+    let make = before(workload.addr()).with("PROFILING_PORT", "0");
+    // Nobody listens unless that is asked for.
+    assert!(make.start().await.serving["profiling"].is_null());
+    let program = make.with("OBSERVABILITY_CONFIG", PROFILING).start().await;
+    let message = program.before[0]["message"].as_str().unwrap();
+    assert!(message.contains("not there: sampled profiles"), "{message}");
+    let addr = program.at("profiling");
+    let (status, index) = get(addr, "/debug/pprof/").await;
+    assert_eq!(status, 200);
+    let pages: Vec<&str> = index.lines().collect();
+    assert_eq!(pages.len(), 3, "{index}");
+    for page in pages {
+        assert_eq!(get(addr, page).await.0, 200, "{page}");
+    }
+    let (_, threads) = get(addr, "/debug/pprof/threads").await;
+    assert!(threads.contains(" worker-0 "), "{threads}");
+    let (_, line) = get(addr, "/debug/pprof/cmdline").await;
+    assert!(line.contains("queue-proxy"), "{line}");
+    let (status, instead) = get(addr, "/debug/pprof/profile?seconds=1").await;
+    assert_eq!(status, 501);
+    assert!(instead.contains("perf record"), "{instead}");
+    assert_eq!(get(addr, "/metrics").await.0, 404);
+    assert_eq!(ask(addr, "POST", "/debug/pprof/", &[]).await.status, 405);
 }
