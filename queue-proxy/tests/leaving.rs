@@ -5,13 +5,29 @@ use penstock_testkit::client::RawClient;
 use penstock_testkit::frames::{END_HEADERS, head, kind};
 
 use crate::frames::{CANCEL, World, reset};
-use crate::world::{Container, Proxy, before};
+use crate::world::{Container, GET, Proxy, Wire, before};
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n\r\n";
 const UPGRADE: &str =
     "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 const SWITCH: &str =
     "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+
+/// Ends the connection of a caller, or resets it.
+fn leave(client: RawClient, reset: bool) {
+    if reset {
+        client.reset();
+    }
+}
+
+/// A caller whose request the container has read, and the container's side of it.
+async fn inside(proxy: &Proxy, container: &Container, request: &str) -> (RawClient, Wire) {
+    let mut client = RawClient::connect(proxy.addr()).await;
+    client.send(request).await;
+    let mut wire = container.accept().await;
+    wire.head().await;
+    (client, wire)
+}
 
 /// Nobody is counted, the only slot is free, and nothing holds the end up.
 async fn nothing_is_left(proxy: Proxy, container: &Container) {
@@ -44,11 +60,7 @@ async fn at_any_byte_of_a_request() {
             }
             let mut wire = container.accept().await;
             wire.head().await;
-            if reset {
-                client.reset();
-            } else {
-                drop(client);
-            }
+            leave(client, reset);
             // It is not told that this was all.
             let all = wire.read_to_close().await;
             assert!(!all.ends_with(b"\r\n\r\n"), "{length} {all:?}");
@@ -61,10 +73,7 @@ async fn at_any_byte_of_a_request() {
 async fn while_nobody_takes_what_they_send() {
     let container = Container::listen().await;
     let proxy = before(container.addr()).slots(1).start();
-    let mut client = RawClient::connect(proxy.addr()).await;
-    client.send(POST).await;
-    let mut wire = container.accept().await;
-    wire.head().await;
+    let (mut client, mut wire) = inside(&proxy, &container, POST).await;
     // More than all buffers on the way hold, as the container reads none of it. Only a reset
     // gets past that: a regular end waits behind what the sockets do not take.
     client.send_what_is_taken(&vec![b'x'; 40_000_000]).await;
@@ -80,15 +89,8 @@ async fn before_the_answer() {
     let container = Container::listen().await;
     let proxy = before(container.addr()).slots(1).start();
     for reset in [false, true] {
-        let mut client = RawClient::connect(proxy.addr()).await;
-        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        let mut wire = container.accept().await;
-        wire.head().await;
-        if reset {
-            client.reset();
-        } else {
-            drop(client);
-        }
+        let (client, mut wire) = inside(&proxy, &container, GET).await;
+        leave(client, reset);
         assert!(wire.read_to_close().await.is_empty());
     }
     nothing_is_left(proxy, &container).await;
@@ -99,18 +101,11 @@ async fn in_the_middle_of_an_answer_that_they_do_not_read() {
     let container = Container::listen().await;
     let proxy = before(container.addr()).slots(1).start();
     for reset in [false, true] {
-        let mut client = RawClient::connect(proxy.addr()).await;
-        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        let mut wire = container.accept().await;
-        wire.head().await;
+        let (client, mut wire) = inside(&proxy, &container, GET).await;
         wire.write("HTTP/1.1 200 OK\r\ncontent-length: 50000000\r\n\r\n")
             .await;
         wire.write_what_is_taken(&"x".repeat(40_000_000)).await;
-        if reset {
-            client.reset();
-        } else {
-            drop(client);
-        }
+        leave(client, reset);
         wire.read_to_close().await;
     }
     nothing_is_left(proxy, &container).await;
@@ -121,10 +116,7 @@ async fn in_a_websocket_by_a_reset() {
     let container = Container::listen().await;
     let proxy = before(container.addr()).slots(1).start();
     for talks in [false, true] {
-        let mut client = RawClient::connect(proxy.addr()).await;
-        client.send(UPGRADE).await;
-        let mut wire = container.accept().await;
-        wire.head().await;
+        let (mut client, mut wire) = inside(&proxy, &container, UPGRADE).await;
         wire.write(SWITCH).await;
         assert_eq!(client.read_head().await.status, 101);
         if talks {

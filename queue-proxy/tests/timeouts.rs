@@ -10,18 +10,33 @@ use http::Request;
 use http_body_util::BodyExt;
 use penstock_queue_proxy::Choices;
 use penstock_relay::body::Late;
-use penstock_testkit::client::{Client, RawClient, RawResponse, empty};
+use penstock_testkit::client::{Client, RawClient, RawResponse, RequestBody, empty};
 use penstock_testkit::workload::{RawWorkload, Turn, Workload};
 
 use crate::world::{Container, GET, LATER, Make, NEVER, Proxy, SOON, before};
 
-/// What a caller gets when the container takes a request and says nothing.
-async fn of_silence(make: impl FnOnce(Make) -> Make) -> RawResponse {
+/// The answer ends with words, as the program has it.
+fn told() -> Choices {
+    Choices {
+        late: Late::Told,
+        ..Choices::default()
+    }
+}
+
+/// Asks for an answer that the test writes piece by piece.
+fn events() -> Request<RequestBody> {
+    Request::get("/events").body(empty()).unwrap()
+}
+
+/// What a caller gets when the container reads a request, writes this and nothing more.
+async fn of_silence_after(begins: &str, make: impl FnOnce(Make) -> Make) -> RawResponse {
     let container = Container::listen().await;
     let proxy = make(before(container.addr()).slots(1)).start();
     let mut client = RawClient::connect(proxy.addr()).await;
     client.send(GET).await;
     let mut wire = container.accept().await;
+    wire.head().await;
+    wire.write(begins).await;
     let answer = client.read_response().await;
     // The request is over for the container, too.
     wire.read_to_close().await;
@@ -38,7 +53,7 @@ async fn cases_86_91_and_96_each_limit_before_the_answer_is_504() {
         |make| make.idle(SOON),
     ];
     for limit in limits {
-        let answer = of_silence(limit).await;
+        let answer = of_silence_after("", limit).await;
         assert_eq!(
             (answer.head.status, &answer.body[..]),
             (504, &b"request timeout"[..])
@@ -89,8 +104,7 @@ async fn cases_85_and_88_a_start_limit_ends_nothing_that_has_begun() {
     let workload = Workload::start().await;
     let proxy = before(workload.addr()).response_start(LATER).start();
     let mut client = Client::http1(proxy.addr()).await;
-    let request = Request::get("/events").body(empty()).unwrap();
-    let answer = client.send(request).await.unwrap();
+    let answer = client.send(events()).await.unwrap();
     let stream = workload.next_stream().await;
     tokio::time::sleep(LATER + SOON).await;
     stream.send("hi").await;
@@ -104,8 +118,7 @@ async fn case_89_writes_keep_the_idle_limit_away() {
     let workload = Workload::start().await;
     let proxy = before(workload.addr()).idle(LATER).start();
     let mut client = Client::http1(proxy.addr()).await;
-    let request = Request::get("/events").body(empty()).unwrap();
-    let answer = client.send(request).await.unwrap();
+    let answer = client.send(events()).await.unwrap();
     let mut body = answer.into_body();
     let stream = workload.next_stream().await;
     let start = tokio::time::Instant::now();
@@ -127,17 +140,12 @@ async fn cases_90_92_and_95_a_limit_within_the_answer_is_told_at_its_end() {
     let limits: [fn(Make) -> Make; 2] = [|make| make.whole(LATER), |make| make.idle(LATER)];
     for limit in limits {
         let workload = Workload::start().await;
-        let told = Choices {
-            late: Late::Told,
-            ..Choices::default()
-        };
-        let proxy = limit(before(workload.addr()).slots(1).choices(told)).start();
+        let proxy = limit(before(workload.addr()).slots(1).choices(told())).start();
         for mut client in [
             Client::http1(proxy.addr()).await,
             Client::h2c(proxy.addr()).await,
         ] {
-            let request = Request::get("/events").body(empty()).unwrap();
-            let answer = client.send(request).await.unwrap();
+            let answer = client.send(events()).await.unwrap();
             assert_eq!(answer.status(), 200);
             let stream = workload.next_stream().await;
             stream.send("foo").await;
@@ -154,11 +162,7 @@ async fn cases_90_92_and_95_a_limit_within_the_answer_is_told_at_its_end() {
 #[tokio::test]
 async fn case_93_a_second_limit_that_passes_adds_nothing() {
     let container = Container::listen().await;
-    let told = Choices {
-        late: Late::Told,
-        ..Choices::default()
-    };
-    let make = before(container.addr()).choices(told);
+    let make = before(container.addr()).choices(told());
     let proxy = make.whole(SOON).response_start(SOON).idle(SOON).start();
     let mut client = RawClient::connect(proxy.addr()).await;
     let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -199,27 +203,20 @@ async fn case_94_what_comes_before_a_limit_is_there_before_the_limit() {
 }
 
 #[tokio::test]
-async fn case_95_a_declared_length_is_cut_short_however_that_is_told() {
-    let container = Container::listen().await;
-    let told = Choices {
-        late: Late::Told,
-        ..Choices::default()
-    };
-    let proxy = before(container.addr()).whole(LATER).choices(told).start();
-    let mut client = RawClient::connect(proxy.addr()).await;
-    client.send(GET).await;
-    let mut wire = container.accept().await;
-    wire.head().await;
-    wire.write("HTTP/1.1 200 OK\r\ncontent-length: 200\r\n\r\npartial")
-        .await;
-    let answer = client.read_response().await;
-    assert_eq!(
-        (answer.head.status, &answer.body[..], answer.complete),
-        (200, &b"partial"[..], false)
-    );
-    wire.read_to_close().await;
-    drop(client);
-    proxy.end().await;
+async fn cases_95_and_97_the_status_stays_and_a_declared_length_is_cut_short_however_that_is_told()
+{
+    for late in [Late::Told, Late::Reset] {
+        let choices = Choices {
+            late,
+            ..Choices::default()
+        };
+        let begins = "HTTP/1.1 200 OK\r\ncontent-length: 200\r\n\r\npartial";
+        let answer = of_silence_after(begins, |make| make.whole(LATER).choices(choices)).await;
+        assert_eq!(
+            (answer.head.status, &answer.body[..], answer.complete),
+            (200, &b"partial"[..], false)
+        );
+    }
 }
 
 #[tokio::test]
@@ -240,8 +237,7 @@ async fn a_limit_within_the_answer_resets_it_where_that_is_chosen() {
         stream.until_gone().await;
 
         let mut h2 = Client::h2c(proxy.addr()).await;
-        let request = Request::get("/events").body(empty()).unwrap();
-        let mut body = h2.send(request).await.unwrap().into_body();
+        let mut body = h2.send(events()).await.unwrap().into_body();
         let stream = workload.next_stream().await;
         stream.send("foo").await;
         assert_eq!(
@@ -255,26 +251,6 @@ async fn a_limit_within_the_answer_resets_it_where_that_is_chosen() {
         drop(h2);
         proxy.end().await;
     }
-}
-
-#[tokio::test]
-async fn case_97_the_status_of_an_answer_that_began_in_time_stays() {
-    let container = Container::listen().await;
-    let proxy = before(container.addr()).whole(LATER).start();
-    let mut client = RawClient::connect(proxy.addr()).await;
-    client.send(GET).await;
-    let mut wire = container.accept().await;
-    wire.head().await;
-    wire.write("HTTP/1.1 200 OK\r\ncontent-length: 200\r\n\r\npartial")
-        .await;
-    let answer = client.read_response().await;
-    assert_eq!(
-        (answer.head.status, &answer.body[..], answer.complete),
-        (200, &b"partial"[..], false)
-    );
-    wire.read_to_close().await;
-    drop(client);
-    proxy.end().await;
 }
 
 /// The status that a caller gets of a container that says nothing for a time, then answers `head`,
@@ -392,8 +368,7 @@ async fn a_caller_that_does_not_read_its_stream_loses_its_slot_at_the_whole_limi
     let workload = Workload::start().await;
     let proxy = before(workload.addr()).slots(1).whole(LATER).start();
     let mut client = Client::h2c(proxy.addr()).await;
-    let request = Request::get("/events").body(empty()).unwrap();
-    let unread = client.send(request).await.unwrap();
+    let unread = client.send(events()).await.unwrap();
     let stream = workload.next_stream().await;
     // More than all windows on the way together.
     for _ in 0..16 {

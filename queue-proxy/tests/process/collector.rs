@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use prost::Message;
 use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
@@ -22,6 +23,43 @@ pub(crate) struct Taken {
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) message: Bytes,
+}
+
+/// What OTLP's messages tell of something, as far as it is looked at here.
+#[derive(Message)]
+pub(crate) struct Attributes {
+    #[prost(message, repeated, tag = "1")]
+    all: Vec<Attribute>,
+}
+
+#[derive(Message)]
+pub(crate) struct Attribute {
+    #[prost(string, tag = "1")]
+    pub(crate) key: String,
+    #[prost(message, optional, tag = "2")]
+    value: Option<Value>,
+}
+
+#[derive(Message)]
+struct Value {
+    #[prost(string, tag = "1")]
+    text: String,
+    #[prost(int64, tag = "3")]
+    number: i64,
+}
+
+impl Attributes {
+    /// The text of that key, if it is told.
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        let found = self.all.iter().find(|one| one.key == key)?;
+        Some(&found.value.as_ref()?.text)
+    }
+}
+
+impl Attribute {
+    pub(crate) fn number(&self) -> i64 {
+        self.value.as_ref().unwrap().number
+    }
 }
 
 pub(crate) struct Collector {

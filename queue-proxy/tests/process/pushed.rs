@@ -6,7 +6,7 @@ use penstock_testkit::workload::Workload;
 use prost::Message;
 use rustix::process::Signal;
 
-use crate::collector::{Collector, Taken};
+use crate::collector::{Attribute, Attributes, Collector, Taken};
 use crate::tls::Folder;
 use crate::world::{Make, before, get};
 
@@ -32,28 +32,6 @@ struct Resource {
     of: Option<Attributes>,
     #[prost(message, repeated, tag = "2")]
     scopes: Vec<Scope>,
-}
-
-#[derive(Message)]
-struct Attributes {
-    #[prost(message, repeated, tag = "1")]
-    all: Vec<Attribute>,
-}
-
-#[derive(Message)]
-struct Attribute {
-    #[prost(string, tag = "1")]
-    key: String,
-    #[prost(message, optional, tag = "2")]
-    value: Option<Value>,
-}
-
-#[derive(Message)]
-struct Value {
-    #[prost(string, tag = "1")]
-    text: String,
-    #[prost(int64, tag = "3")]
-    number: i64,
 }
 
 #[derive(Message)]
@@ -137,10 +115,7 @@ impl Export {
         let points = histogram.map_or(&[][..], |histogram| &histogram.points);
         let of_status = |point: &&Histogram| {
             let mut attributes = point.attributes.iter();
-            attributes.any(|it| {
-                let value = it.value.as_ref().unwrap();
-                it.key == "http.response.status_code" && value.number == status
-            })
+            attributes.any(|it| it.key == "http.response.status_code" && it.number() == status)
         };
         points.iter().filter(of_status).map(|it| it.count).sum()
     }
@@ -210,11 +185,7 @@ async fn metrics_are_pushed_again_and_again_and_a_last_time_at_the_end() {
         let [resource] = &last.resources[..] else {
             panic!("{last:?}");
         };
-        let told = |key: &str| {
-            let mut all = resource.of.as_ref().unwrap().all.iter();
-            let found = all.find(|one| one.key == key)?;
-            Some(&*found.value.as_ref().unwrap().text)
-        };
+        let told = |key: &str| resource.of.as_ref().unwrap().text(key);
         let keys = ["service.name", "team", "kn.revision.name"];
         assert_eq!(keys.map(told), [Some("svc"), Some("blue"), Some("rev")]);
         let mut scopes: Vec<_> = resource

@@ -55,7 +55,7 @@ mod to_a_collector {
     use rustix::process::Signal;
 
     use super::*;
-    use crate::collector::Collector;
+    use crate::collector::{Attributes, Collector};
     use crate::world::{QUIET, ask};
 
     /// What OTLP's messages have of what is looked at here.
@@ -73,26 +73,6 @@ mod to_a_collector {
         scopes: Vec<Scope>,
         #[prost(string, tag = "3")]
         schema: String,
-    }
-
-    #[derive(Message)]
-    struct Attributes {
-        #[prost(message, repeated, tag = "1")]
-        all: Vec<Attribute>,
-    }
-
-    #[derive(Message)]
-    struct Attribute {
-        #[prost(string, tag = "1")]
-        key: String,
-        #[prost(message, optional, tag = "2")]
-        value: Option<Text>,
-    }
-
-    #[derive(Message)]
-    struct Text {
-        #[prost(string, tag = "1")]
-        text: String,
     }
 
     #[derive(Message)]
@@ -164,14 +144,8 @@ mod to_a_collector {
             panic!("{export:?}");
         };
         assert!(resource.schema.contains("1.41.0"));
-        let told = resource
-            .of
-            .as_ref()
-            .unwrap()
-            .all
-            .iter()
-            .find(|one| one.key == "service.name" && one.value.as_ref().unwrap().text == "svc");
-        assert!(told.is_some(), "{resource:?}");
+        let told = resource.of.as_ref().unwrap();
+        assert_eq!(told.text("service.name"), Some("svc"));
         let spans = resource.scopes.iter().flat_map(|scope| &scope.spans);
         let spans: Vec<_> = spans.collect();
         let find = |name| *spans.iter().find(|span| span.name == name).unwrap();
