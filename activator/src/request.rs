@@ -103,6 +103,8 @@ pub(crate) struct App {
 impl Answer for App {
     type Guard = Inside;
 
+    const NAME: &'static str = "penstock-activator";
+
     const TAKES_LEAVE: bool = true;
 
     /// No `async fn`, and the request in a box: whatever a future is given it holds once more where

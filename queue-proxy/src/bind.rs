@@ -17,6 +17,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::drain::{Drain, Waited};
@@ -156,6 +157,7 @@ impl QueueProxy {
             slots,
             timeouts,
             gate,
+            room: Notify::new(),
             readiness: Readiness::new(readiness, user_addr.port()),
             metrics,
             stats: Stats::new(pod),

@@ -10,6 +10,7 @@ use penstock_relay::body::{Body, Guard};
 use penstock_types::header;
 
 use crate::readiness::Readiness;
+use crate::signs::Signs;
 use penstock_relay::refusal::text_error;
 
 /// What a request asks of the gate.
@@ -21,12 +22,13 @@ pub(crate) enum Probe {
     Network(Option<HeaderValue>),
 }
 
-/// The probe that a request is, if it is one.
-pub(crate) fn probe_of(headers: &HeaderMap) -> Option<Probe> {
+/// The probe that a request with these headers is, if it is one.
+pub(crate) fn probe_of(headers: &HeaderMap, signs: Signs) -> Option<Probe> {
     let agent = headers
         .get(USER_AGENT)
         .map_or(&b""[..], HeaderValue::as_bytes);
-    let value = headers.get(header::NETWORK_PROBE);
+    let value = signs.platform.then(|| headers.get(header::NETWORK_PROBE));
+    let value = value.flatten();
     let of_health = [
         header::KUBE_PROBE_AGENT,
         header::ACTIVATOR_PROBE_AGENT,
@@ -119,7 +121,11 @@ mod tests {
             if let Some(hash) = hash {
                 headers.insert(header::NETWORK_HASH, HeaderValue::from_static(hash));
             }
-            assert_eq!(probe_of(&headers), want, "{agent} {value:?}");
+            assert_eq!(
+                probe_of(&headers, Signs::of(&headers)),
+                want,
+                "{agent} {value:?}"
+            );
         }
     }
 
@@ -166,7 +172,7 @@ mod tests {
             let of_health = begins("kube-probe/")
                 || begins("Knative-Activator-Probe")
                 || begins("Knative-Autoscaling-Probe");
-            match probe_of(&headers) {
+            match probe_of(&headers, Signs::of(&headers)) {
                 Some(Probe::Health(value)) => {
                     prop_assert!(of_health);
                     let said = probe.as_ref().map_or(&b""[..], HeaderValue::as_bytes);

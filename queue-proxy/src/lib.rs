@@ -18,6 +18,7 @@
 //! - `metrics.rs`: what is exported
 //! - `request_log.rs`: what is remembered of a request until its line is written
 //! - `trace.rs`: the spans of one request
+//! - `signs.rs`: which headers can be there, at one look
 //! - `stats.rs`: what the autoscaler reads each second
 //! - [`tls`]: certificates that the platform mounts, and those of the metrics
 //!
@@ -40,6 +41,7 @@ mod readiness;
 mod refusal;
 pub mod request;
 mod request_log;
+mod signs;
 mod stats;
 pub mod tls;
 mod trace;

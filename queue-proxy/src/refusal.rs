@@ -16,7 +16,7 @@ use penstock_relay::refusal::{bare_error, by, text_error};
 use penstock_types::{Timeouts, header};
 
 /// How this proxy calls itself in `Proxy-Status`.
-const OURS: &str = "penstock-queue-proxy";
+pub(crate) const OURS: &str = "penstock-queue-proxy";
 
 /// Why a request got no answer of the container.
 #[derive(Debug, thiserror::Error)]

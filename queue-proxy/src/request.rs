@@ -29,6 +29,7 @@ use penstock_relay::serve::{Answer, Caller};
 use penstock_runtime::seldom::Seldom;
 use penstock_runtime::trace::Tracer;
 use penstock_types::{Slots, Timeouts, header};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::bind::WAITING_PER_SLOT;
@@ -38,6 +39,7 @@ use crate::metrics::{Measured, Metrics};
 use crate::readiness::Readiness;
 use crate::refusal::{self, PassedLimit, RequestError};
 use crate::request_log::RequestLines;
+use crate::signs::Signs;
 use crate::stats::{Cell, Counted, Kind, Stats, Through};
 use crate::{forwarded, gate_probe};
 
@@ -48,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) slots: Slots,
     pub(crate) timeouts: Timeouts,
     pub(crate) gate: Arc<Gate<()>>,
+    /// Told whenever somebody in line has got a slot.
+    pub(crate) room: Notify,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Metrics,
     pub(crate) stats: Stats,
@@ -76,8 +80,10 @@ pub(crate) struct App {
 impl Answer for App {
     type Guard = Inside;
 
-    fn has_room(&self) -> bool {
-        !self.shared.gate.is_full()
+    const NAME: &'static str = refusal::OURS;
+
+    async fn room(self: Arc<Self>) {
+        self.shared.room.notified().await;
     }
 
     async fn answer(
@@ -89,7 +95,8 @@ impl Answer for App {
         if request.method() == Method::OPTIONS && request.uri().path() == "*" {
             return Response::new(Body::text("")); // asks this server, not the container (§2)
         }
-        if let Some(probe) = gate_probe::probe_of(request.headers()) {
+        let signs = Signs::of(request.headers());
+        if let Some(probe) = gate_probe::probe_of(request.headers(), signs) {
             let lines = shared.lines.as_ref();
             let logged = lines.and_then(|lines| lines.remember_probe(request, &caller)); // 2
             let draining = shared.drain.has_begun();
@@ -107,9 +114,10 @@ impl Answer for App {
         }
         let limits = Limits::start(shared.timeouts).ending(shared.late); // 7
         let (mut head, body) = request.into_parts();
-        let bypass = shared.kubelet.probes(&mut head.headers, caller.addr().ip());
+        let bypass = signs.platform && shared.kubelet.probes(&mut head.headers, caller.addr().ip());
         let mut measured = Measured::start(shared, &head, &body, &caller, limits.arrived()); // 1, 2
-        let served = self.serve(head, body, bypass, limits, &caller, &mut measured);
+        let way = Way { signs, bypass };
+        let served = self.serve(head, body, way, limits, &caller, &mut measured);
         match served.await {
             Ok(Served {
                 answer,
@@ -143,6 +151,14 @@ impl Answer for App {
     }
 }
 
+/// What is known of a request that goes on.
+#[derive(Clone, Copy)]
+struct Way {
+    signs: Signs,
+    /// It is a probe of the kubelet, which needs no slot (§3.5).
+    bypass: bool,
+}
+
 /// An answer of the container, and the right to be inside it.
 struct Served {
     answer: Response<Relayed>,
@@ -155,18 +171,21 @@ impl App {
         &self,
         mut head: Parts,
         body: Incoming,
-        bypass: bool,
+        way: Way,
         limits: Limits,
         caller: &Arc<Caller>,
         measured: &mut Measured,
     ) -> Result<Served, RequestError> {
+        let Way { signs, bypass } = way;
         if headers::has_bad_host(&head) {
             return Err(RequestError::NoHost); // 400
         }
-        forwarded::add(&mut head.headers); // 8
+        if signs.forwarded {
+            forwarded::add(&mut head.headers); // 8
+        }
         let kind = Kind {
             told: !bypass,
-            proxied: is_proxied(&head),
+            proxied: signs.platform && is_proxied(&head),
             awaited: awaited(head.version, caller),
         };
         let counted = self.cell.enter(kind, limits.arrived()); // 9
@@ -174,14 +193,16 @@ impl App {
             // A limit of 0: even the quickest answer is too late.
             return Err(self.too_late()); // 504
         }
-        let host = host(&mut head, bypass, self.shared.user_addr);
+        let host = host(&mut head, signs.platform && !bypass, self.shared.user_addr);
         measured.has_headers(&head.headers);
-        headers::remove_routing(&mut head.headers);
+        if signs.platform {
+            headers::remove_routing(&mut head.headers);
+        }
         measured.goes_on(&mut head, self.shared.slots, bypass);
         let outgoing = Outgoing::prepare(head, caller);
         let inside = pin!(async {
             let slot = if bypass {
-                None // a probe of the kubelet (§3.5)
+                None
             } else {
                 Some(self.admit(!body.is_end_stream(), caller, measured).await?) // 503 the line is full
             };
@@ -224,6 +245,8 @@ impl App {
                 self.tell_depth(1);
                 let _noticing = has_body.then(|| caller.notice_leaving());
                 let slot = gate.admit().await?;
+                // The line is one shorter.
+                self.shared.room.notify_one();
                 measured.waited(Instant::now());
                 slot
             }
@@ -254,7 +277,10 @@ impl App {
 /// on: the activator would take it for this one's word.
 fn disown(answer: &mut HeaderMap) {
     let ours = |value: &HeaderValue| value.as_bytes().starts_with(b"penstock-");
-    if answer.get_all(header::PROXY_STATUS).iter().any(ours) {
+    // One look at each name is cheaper than asking for this one, and nearly always enough.
+    if answer.keys().any(|name| name == header::PROXY_STATUS)
+        && answer.get_all(header::PROXY_STATUS).iter().any(ours)
+    {
         answer.remove(header::PROXY_STATUS);
     }
 }
@@ -273,14 +299,11 @@ fn is_proxied(head: &Parts) -> bool {
     by.is_some_and(|by| by == "activator")
 }
 
-/// The host that the caller had sent, where an activator has changed it. A probe's stays.
-fn host(head: &mut Parts, probe: bool, user_addr: SocketAddr) -> HeaderValue {
-    let original = if probe {
-        None
-    } else {
-        head.headers.remove(header::ORIGINAL_HOST)
-    };
+/// The host that the caller had sent, where it may be that an activator has changed it.
+fn host(head: &mut Parts, changed: bool, user_addr: SocketAddr) -> HeaderValue {
+    let original = changed.then(|| head.headers.remove(header::ORIGINAL_HOST));
     original
+        .flatten()
         .filter(|host| !host.is_empty())
         .or_else(|| headers::host(head))
         .or_else(|| HeaderValue::try_from(user_addr.to_string()).ok())

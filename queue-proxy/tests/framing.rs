@@ -5,6 +5,9 @@ use penstock_testkit::workload::Workload;
 
 use crate::world::{Container, before, has_line, nobody};
 
+/// Who says that a request is none, and why (RFC 9209).
+const MALFORMED: &str = "penstock-queue-proxy; error=http_request_error";
+
 #[tokio::test]
 async fn what_could_be_read_in_two_ways_is_refused() {
     let proxy = before(nobody().await).start();
@@ -61,7 +64,11 @@ async fn what_could_be_read_in_two_ways_is_refused() {
         let mut client = RawClient::connect(proxy.addr()).await;
         client.send(request.replace('\n', "\r\n")).await;
         let answer = client.read_response().await;
-        assert_eq!(answer.head.status, 400, "{case}");
+        assert_eq!(
+            (answer.head.status, answer.head.header("proxy-status")),
+            (400, Some(MALFORMED)),
+            "{case}"
+        );
         // Whatever follows is not taken for a request.
         assert!(client.read_to_close().await.is_empty(), "{case}");
     }
@@ -170,7 +177,11 @@ async fn case_114_a_head_beyond_a_mebibyte_is_431_and_one_below_passes() {
     let line = format!("X-A: {}\r\n", "x".repeat(65_000));
     let request = |lines: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
     client.send(request(&line.repeat(17))).await;
-    assert_eq!(client.read_response().await.head.status, 431);
+    let refused = client.read_response().await.head;
+    assert_eq!(
+        (refused.status, refused.header("proxy-status")),
+        (431, Some(MALFORMED))
+    );
     drop(client);
     // Almost as large as may be, and with many lines.
     let mut client = RawClient::connect(proxy.addr()).await;
@@ -232,9 +243,10 @@ async fn a_body_that_turns_out_to_be_none_is_400_and_never_ends_for_the_containe
         wire.read_until("2\r\nok\r\n").await;
         client.send(rest).await;
         let answer = client.read_response().await;
+        let status = answer.head.header("proxy-status");
         assert_eq!(
-            (answer.head.status, answer.head.header("connection")),
-            (400, Some("close")),
+            (answer.head.status, answer.head.header("connection"), status),
+            (400, Some("close"), Some(MALFORMED)),
             "{rest:?}"
         );
         assert!(client.read_to_close().await.is_empty());

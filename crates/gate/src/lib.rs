@@ -159,11 +159,6 @@ impl<P: Clone + PartialEq + Send + 'static> Gate<P> {
         self.lock().waiting()
     }
 
-    /// Whether as many requests wait as may: one that comes now and has to wait is refused.
-    pub fn is_full(&self) -> bool {
-        self.waiting() >= self.limits.waiting
-    }
-
     /// Requests inside, also in places that have left since. One that was given a slot counts,
     /// even if it has not been polled since.
     pub fn in_flight(&self) -> usize {

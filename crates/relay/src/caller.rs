@@ -145,7 +145,7 @@ impl Caller {
     }
 
     /// Tells that the request is refused for want of room. A caller that asks again at once over
-    /// the same connection of HTTP/1 is then made to wait a little: see `h1/rest.rs`.
+    /// the same connection of HTTP/1 is then made to wait for room, or a little: see `h1/rest.rs`.
     pub fn turn_away(&self) {
         self.refused.store(true, Ordering::Relaxed);
     }

@@ -5,12 +5,13 @@
 //! open as it takes requests, a worker without an idle one takes another's. To connect instead
 //! would cost more, and an upstream with a thread for each connection might have none left.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fnv::FnvHashMap;
 use http::uri::Scheme;
 use tokio::time::Instant;
 
@@ -65,10 +66,10 @@ pub(crate) struct Counted(Arc<AtomicUsize>);
     reason = "a link is large, and goes from here to an answer and back with each request"
 )]
 struct Idle {
-    links: HashMap<SocketAddr, Vec<Box<Link>>>,
+    links: FnvHashMap<SocketAddr, Vec<Box<Link>>>,
     count: usize,
     /// Upstreams that were let go of lately, and when.
-    gone: HashMap<SocketAddr, Instant>,
+    gone: FnvHashMap<SocketAddr, Instant>,
     swept: Option<Instant>,
 }
 

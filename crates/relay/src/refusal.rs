@@ -27,6 +27,15 @@ pub fn bare_error<G: Guard>(status: StatusCode, text: &str) -> Response<Body<G>>
     answer
 }
 
+/// What a caller is answered that has sent no proper request.
+pub(crate) fn malformed<G: Guard>(
+    status: StatusCode,
+    text: &str,
+    proxy: &str,
+) -> Response<Body<G>> {
+    by(text_error(status, text), proxy, "http_request_error")
+}
+
 /// Says which proxy refused, and why: an error type of RFC 9209 §2.3.
 #[must_use]
 pub fn by<B>(mut answer: Response<B>, proxy: &str, reason: &str) -> Response<B> {

@@ -63,13 +63,17 @@ pub trait Answer: Send + Sync + 'static {
     /// Held by each answer until its last byte.
     type Guard: Guard;
 
+    /// What it calls itself to a caller that sends what is no request (`Proxy-Status`, RFC 9209).
+    const NAME: &'static str = "penstock";
+
     /// Whether callers with an open WebSocket are told when the server closes (1012).
     const TAKES_LEAVE: bool = false;
 
-    /// Whether a request that comes now might not be refused for want of room. Asked for callers
-    /// that were refused before, and keep asking (see [`Caller::turn_away`]).
-    fn has_room(&self) -> bool {
-        true
+    /// Ends when a request that comes then might not be refused for want of room. Waited for by
+    /// connections whose requests were refused and keep coming (see [`Caller::turn_away`]); who
+    /// waits longest is to hear first. Some miss it, so it need not tell of all room.
+    fn room(self: Arc<Self>) -> impl Future<Output = ()> + Send {
+        std::future::pending()
     }
 
     /// Answers one request. There is no error: a refusal is an answer, too.

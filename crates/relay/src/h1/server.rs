@@ -25,7 +25,7 @@ use crate::connection::Open;
 use crate::incoming::Incoming;
 use crate::nearby::Wire;
 use crate::patience::{self, HEAD_LIMIT, LINGER, TAKE_LIMIT};
-use crate::refusal::text_error;
+use crate::refusal::malformed;
 use crate::serve::Answer;
 use crate::tunnel::{self, Terms};
 
@@ -61,16 +61,18 @@ pub(crate) async fn serve<A: Answer>(
     let intake = Shared::new(wire, first, Arc::clone(&caller));
     let mut rest = Rest::default();
     loop {
-        let Some(head) = next_head(&intake, open, &mut rest, answer).await else {
+        let Some(head) = next_head(&intake, open, &mut rest).await else {
             return;
         };
         // All of these boxed, so that an idle connection does not carry the room for them.
         let next = match head {
             Ok(head) => Box::pin(exchange(head, &intake, &caller, answer, open)).await,
-            Err(bad) => Box::pin(refuse(&intake, bad)).await,
+            Err(bad) => Box::pin(refuse(&intake, bad, A::NAME)).await,
         };
         match next {
-            Next::Request => rest.after(caller.was_refused()),
+            Next::Request => {
+                rest.after(caller.was_refused(), || Box::pin(Arc::clone(answer).room()))
+            }
             Next::Close { unread } => return Box::pin(close(&intake, unread)).await,
             Next::Switch(body) => return Box::pin(switch::<A>(intake, body, open)).await,
             Next::Cut => return,
@@ -79,18 +81,15 @@ pub(crate) async fn serve<A: Answer>(
 }
 
 /// The next request, not read before the end of `rest`. `None`: there is none.
-async fn next_head<A: Answer>(
+async fn next_head(
     intake: &Shared,
     open: &Open,
     rest: &mut Rest,
-    answer: &Arc<A>,
 ) -> Option<Result<RequestHead, BadHead>> {
     let mut since = None;
     poll_fn(|cx| {
-        if open.is_closing() {
-            rest.end();
-        } else if rest.goes_on(|| answer.has_room()) {
-            return Poll::Pending;
+        if !open.is_closing() {
+            ready!(rest.poll_over(cx));
         }
         let mut intake = intake.lock();
         if let Poll::Ready(head) = intake.poll_head(cx) {
@@ -148,7 +147,7 @@ fn exchange<A: Answer>(
             return Next::Cut;
         };
         if intake.lock().is_bad() {
-            answered = text_error(StatusCode::BAD_REQUEST, "the body is malformed");
+            answered = malformed(StatusCode::BAD_REQUEST, "the body is malformed", A::NAME);
         }
         asked.keep &= !caller.is_last();
         give(intake, asked, answered, open).await
@@ -326,8 +325,8 @@ async fn switch<A: Answer>(intake: Shared, mut body: Box<Body<A::Guard>>, open: 
 }
 
 /// Answers what is no request.
-async fn refuse<G>(intake: &Shared, bad: BadHead) -> Next<G> {
-    let answer: Response<Body<()>> = text_error(bad.status(), &bad.to_string());
+async fn refuse<G>(intake: &Shared, bad: BadHead, proxy: &str) -> Next<G> {
+    let answer: Response<Body<()>> = malformed(bad.status(), &bad.to_string(), proxy);
     let (parts, body) = answer.into_parts();
     let length = body.size_hint().exact().map(Encoder::Length);
     let mut out = Outbox::default();
@@ -369,9 +368,11 @@ mod tests {
 
     use http::Request;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio::sync::Notify;
+    use tokio::time::sleep;
 
     use crate::connection::serve_connection;
-    use crate::h1::rest::{REST, WHOLE};
+    use crate::h1::rest::REST;
 
     /// Answers everything itself, at length.
     struct Talkative;
@@ -402,16 +403,17 @@ mod tests {
         assert_eq!(start.elapsed(), TAKE_LIMIT);
     }
 
-    /// Has room for those whose target is `/room`; whether it seems so to those who rest is said.
+    /// Has room for those whose target is `/room`. What others hear of room is said by the test.
+    #[derive(Default)]
     struct Refusing {
-        seems_full: bool,
+        room: Notify,
     }
 
     impl Answer for Refusing {
         type Guard = ();
 
-        fn has_room(&self) -> bool {
-            !self.seems_full
+        async fn room(self: Arc<Self>) {
+            self.room.notified().await;
         }
 
         async fn answer(
@@ -427,7 +429,7 @@ mod tests {
     }
 
     /// The time that each of these requests takes.
-    async fn times(answer: Refusing, targets: &[&str]) -> Vec<Duration> {
+    async fn times(answer: &Arc<Refusing>, targets: &[&str]) -> Vec<Duration> {
         let (mut ours, theirs) = duplex(1024);
         let mut times = Vec::new();
         let asking = async {
@@ -443,24 +445,38 @@ mod tests {
             }
             drop(ours);
         };
-        let (answer, open) = (Arc::new(answer), Open::default());
+        let open = Open::default();
         let addr = (Ipv4Addr::LOCALHOST, 0).into();
-        let serving = serve_connection(Wire::Pipe(theirs), addr, &answer, &open);
+        let serving = serve_connection(Wire::Pipe(theirs), addr, answer, &open);
         tokio::join!(asking, serving);
         times
+    }
+
+    /// A timer's own unit is a millisecond.
+    fn about(time: Duration, want: Duration) -> bool {
+        time >= want && time <= want + Duration::from_millis(1)
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_asks_again_at_once_after_a_second_refusal_waits_a_little() {
         let none = Duration::ZERO;
-        for (seems_full, rest) in [(false, REST), (true, WHOLE)] {
-            let targets = ["/", "/", "/", "/", "/room", "/room", "/", "/"];
-            let asked = times(Refusing { seems_full }, &targets).await;
-            let want = [none, none, rest, rest, rest, none, none, none];
-            for (time, want) in asked.into_iter().zip(want) {
-                // The timer's own unit is a millisecond, and a rest has four parts.
-                assert!(time >= want && time <= want + Duration::from_millis(4));
-            }
+        let targets = ["/", "/", "/", "/", "/room", "/room", "/", "/"];
+        let asked = times(&Arc::default(), &targets).await;
+        let want = [none, none, REST, REST, REST, none, none, none];
+        for (time, want) in asked.into_iter().zip(want) {
+            assert!(about(time, want), "{time:?} {want:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_rests_is_read_once_there_is_room() {
+        let answer = Arc::<Refusing>::default();
+        let soon = REST / 4;
+        let making_room = async {
+            sleep(soon).await;
+            answer.room.notify_one();
+        };
+        let (asked, ()) = tokio::join!(times(&answer, &["/", "/", "/room"]), making_room);
+        assert!(about(asked[2], soon), "{asked:?}");
     }
 }

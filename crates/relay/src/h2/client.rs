@@ -1,13 +1,13 @@
 //! Connections to upstreams that speak HTTP/2, each shared by many requests. They are kept
 //! without pings and however long they idle (spec/queue-proxy.md §3.8).
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
+use fnv::FnvHashMap;
 use h2::client::{Builder, SendRequest};
 use tokio::task::AbortHandle;
 
@@ -26,7 +26,7 @@ const CONNECTION_WINDOW: u32 = i32::MAX.unsigned_abs();
 
 /// The connections of one worker, by upstream.
 #[derive(Debug, Default)]
-pub(crate) struct Connections(Mutex<HashMap<SocketAddr, ToOne>>);
+pub(crate) struct Connections(Mutex<FnvHashMap<SocketAddr, ToOne>>);
 
 #[derive(Debug, Default)]
 struct ToOne {
@@ -127,7 +127,7 @@ impl Connections {
         None
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, ToOne>> {
+    fn lock(&self) -> MutexGuard<'_, FnvHashMap<SocketAddr, ToOne>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -31,6 +31,7 @@ use crate::incoming::Incoming;
 use crate::nearby::Wire;
 use crate::patience::streams::{Agenda, Bell, Waits};
 use crate::patience::{self, HEAD_LIMIT, LINGER, TAKE_LIMIT};
+use crate::refusal::by;
 use crate::serve::Answer;
 
 /// Streams at once (spec/queue-proxy.md §2).
@@ -67,7 +68,7 @@ pub(crate) async fn serve<A: Answer>(wire: Wire, peer: Peer, answer: &Arc<A>, op
                         if has_bad_path(&request) {
                             respond.send_reset(Reason::PROTOCOL_ERROR);
                         } else if request.headers().keys_len() > headers::MOST_NAMES {
-                            refuse(&mut respond);
+                            refuse(&mut respond, A::NAME);
                         } else {
                             let peer = peer.clone();
                             streams.push(exchange(answer, request, respond, peer, &agenda));
@@ -155,8 +156,8 @@ fn has_bad_path<B>(request: &Request<B>) -> bool {
 }
 
 /// 431, for a head with too many names.
-fn refuse(respond: &mut SendResponse<Bytes>) {
-    let mut answer = Response::new(());
+fn refuse(respond: &mut SendResponse<Bytes>, proxy: &str) {
+    let mut answer = by(Response::new(()), proxy, "http_request_error");
     *answer.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     // Fails only if the caller has left.
     let _ = respond.send_response(answer, true);
