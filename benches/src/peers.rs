@@ -39,6 +39,15 @@ impl Peer {
         }
     }
 
+    /// What lets it end its requests before it ends.
+    pub(crate) fn stop_signal(self) -> &'static str {
+        match self {
+            Self::Nginx => "QUIT",
+            Self::Haproxy => "USR1",
+            Self::Knative | Self::QueueProxy => "TERM",
+        }
+    }
+
     /// The program's file; `None` for one that is looked up on the `PATH`.
     pub(crate) fn program(self) -> Outcome<PathBuf> {
         Ok(match self {
@@ -62,6 +71,8 @@ pub(crate) struct Setup<'a> {
     /// HTTP/2 without TLS on both sides (nginx: only towards its callers).
     pub(crate) h2: bool,
     pub(crate) workers: usize,
+    /// Milliseconds that ours goes on serving after the last request once it is told to stop.
+    pub(crate) lame_duck: u32,
 }
 
 /// A proxy that runs, and where it listens.
@@ -95,8 +106,7 @@ impl Setup<'_> {
             Peer::QueueProxy => {
                 command.env_clear().envs(self.contract(port));
                 command.env("PENSTOCK_WORKERS", self.workers.to_string());
-                // Ended as soon as its sample is taken.
-                command.env("PENSTOCK_DRAIN_QUIET_MS", "0");
+                command.env("PENSTOCK_DRAIN_QUIET_MS", self.lame_duck.to_string());
             }
             Peer::Knative => {
                 command.env_clear().envs(self.contract(port));

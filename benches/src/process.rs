@@ -25,6 +25,25 @@ impl Running {
         self.0.id()
     }
 
+    /// The process and its children.
+    pub(crate) fn family(&self) -> Vec<u32> {
+        family(self.pid())
+    }
+
+    /// Sends it a signal, by its name.
+    pub(crate) fn signal(&self, name: &str) -> Outcome {
+        let mut kill = Command::new("kill");
+        kill.arg(format!("-{name}")).arg(self.pid().to_string());
+        kill.status()
+            .map(|_| ())
+            .map_err(|error| format!("kill: {error}"))
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        matches!(self.0.try_wait(), Ok(Some(_)))
+    }
+
     /// Processor time of the process and its children so far.
     pub(crate) fn cpu(&self) -> Duration {
         family(self.pid()).into_iter().map(cpu_of).sum()
@@ -68,6 +87,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if self.has_ended() {
+            return;
+        }
         let pid = self.pid().to_string();
         let _ = Command::new("kill").arg(&pid).status();
         let deadline = Instant::now() + Duration::from_secs(10);

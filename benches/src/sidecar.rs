@@ -1,18 +1,25 @@
 //! The queue-proxy by itself beside its peers: one hop against one hop.
 //!
 //! - `rates.rs`: processor time and throughput of small and large requests, closed loop and steady
+//! - `calls.rs`: system calls for each request
 //! - `memory.rs`: at rest, after load, for each open connection
 //! - `start.rs`: from exec to the first answer, and the size of the program
 //! - `limit.rs`: how a limit is enforced when many more want in
+//! - `stop.rs`: told to stop under load
+//!
+//! and the single steps of `micro.rs` at the end.
 
+mod calls;
 mod limit;
 mod memory;
 mod rates;
 mod start;
+mod stop;
 
 use std::fs;
 use std::path::PathBuf;
 
+use crate::micro;
 use crate::peers::Peer;
 use crate::process::{Outcome, median};
 
@@ -21,9 +28,12 @@ pub(crate) fn run(rounds: u32, workers: usize) -> Outcome {
     let folder = Folder::new()?;
     let peers = Peer::present()?;
     rates::run(&peers, &folder.0, rounds, workers)?;
+    calls::run(&peers, &folder.0, rounds, workers)?;
     memory::run(&peers, &folder.0, workers)?;
     start::run(&peers, &folder.0, rounds, workers)?;
-    limit::run(&peers, &folder.0, workers)
+    limit::run(&peers, &folder.0, workers)?;
+    stop::run(&peers, &folder.0, workers)?;
+    micro::run()
 }
 
 struct Folder(PathBuf);

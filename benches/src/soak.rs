@@ -51,6 +51,7 @@ pub(crate) fn run(minutes: u32, workers: usize) -> Outcome {
         limit: LIMIT,
         h2: false,
         workers,
+        lame_duck: 0,
     };
     let proxy = setup.start(Peer::QueueProxy)?;
     let addr = SocketAddr::from(([127, 0, 0, 1], proxy.port));

@@ -76,6 +76,7 @@ fn one_hop(peer: Peer, folder: &Path, workers: usize) -> Outcome<Sample> {
         limit: 100,
         h2: false,
         workers,
+        lame_duck: 0,
     };
     let proxy = setup.start(peer)?;
     sample(proxy.port, &proxy.process, None)

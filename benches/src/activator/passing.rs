@@ -22,6 +22,7 @@ pub(super) fn run(rounds: u32) -> Outcome {
             limit: 0,
             h2: false,
             workers: 1,
+            lame_duck: 0,
         };
         let peer = || {
             let started = setup.start(Peer::Nginx)?;

@@ -39,6 +39,7 @@ pub(super) fn run(peers: &[Peer], folder: &Path, workers: usize) -> Outcome {
                 limit: LIMIT,
                 h2: false,
                 workers,
+                lame_duck: 0,
             };
             let proxy = setup.start(peer)?;
             let seen = runtime.block_on(crowd(proxy.port, clients));

@@ -31,6 +31,7 @@ pub(super) fn run(peers: &[Peer], folder: &Path, workers: usize) -> Outcome {
             limit: 0,
             h2: false,
             workers,
+            lame_duck: 0,
         };
         let fresh = setup.start(peer)?;
         pause(300);

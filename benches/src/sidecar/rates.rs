@@ -122,6 +122,7 @@ impl Scenario {
             limit: 100,
             h2,
             workers,
+            lame_duck: 0,
         };
         let proxy = setup.start(peer)?;
         self.load(&proxy, folder, 1)?;

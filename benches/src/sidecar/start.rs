@@ -19,6 +19,7 @@ pub(super) fn run(peers: &[Peer], folder: &Path, rounds: u32, workers: usize) ->
             limit: 0,
             h2: false,
             workers,
+            lame_duck: 0,
         };
         let start = Instant::now();
         let (port, _proxy) = setup.exec(peer)?;
