@@ -8,7 +8,8 @@ use std::time::Duration;
 use penstock_types::RevisionId;
 use tokio::time::Instant;
 
-use super::{Ended, Run, Tracked, What};
+use super::calls::{Ended, What};
+use super::{Run, Tracked};
 use crate::confirm::until_confirmed;
 
 /// Who is to be decided on when.
