@@ -12,6 +12,7 @@
 //! | `PENSTOCK_LISTEN_HOST` | all addresses | of statistics and probes |
 //! | `PENSTOCK_STATS_PORT` | 8080 | statistics of activators, probes |
 //! | `PENSTOCK_POLICY` | `knative` | `knative` or `demand` |
+//! | `PENSTOCK_COMPATIBLE` | `false` | `true` keeps what the original gets wrong in policy `knative` |
 //! | `PENSTOCK_METRICS_NAMES` | `current` | `current` or `classic` (`autoscaler_*`) |
 //! | `PENSTOCK_CLUSTER` | `knative` where the API group `serving.knative.dev` is served, else `deployments` | which revisions are scaled |
 //! | `PENSTOCK_SERVICES` | none | IP:PORT of a proxy by which Services are reached; for an autoscaler outside the cluster's network |
@@ -51,6 +52,8 @@ pub struct Settings {
     pub stats: SocketAddr,
     /// Which policy decides.
     pub policy: PolicyKind,
+    /// Whether the original's mistakes are kept.
+    pub compatible: bool,
     /// Under which names the figures are exported.
     pub names: Names,
     /// Where ConfigMaps are as files; without it the defaults hold.
@@ -170,6 +173,7 @@ impl Settings {
                     _ => None,
                 },
             ),
+            compatible: vars.read("PENSTOCK_COMPATIBLE", false, "true or false", parsed),
             names: vars.read(
                 "PENSTOCK_METRICS_NAMES",
                 Names::Current,

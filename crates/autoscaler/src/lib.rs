@@ -84,6 +84,7 @@ pub struct Autoscaler {
     scraping: bool,
     confirm: Arc<dyn Confirm>,
     leases: Option<watch::Receiver<Arc<Leases>>>,
+    compatible: bool,
 }
 
 impl Autoscaler {
@@ -153,6 +154,7 @@ impl Autoscaler {
             scraping: false,
             confirm: Arc::new(Probe::default()),
             leases: None,
+            compatible: false,
         }
     }
 
@@ -167,6 +169,13 @@ impl Autoscaler {
     #[must_use]
     pub fn with_confirm(mut self, confirm: Arc<dyn Confirm>) -> Self {
         self.confirm = confirm;
+        self
+    }
+
+    /// Keeps what the original was observed to get wrong, under policy `knative`.
+    #[must_use]
+    pub fn compatible(mut self, compatible: bool) -> Self {
+        self.compatible = compatible;
         self
     }
 

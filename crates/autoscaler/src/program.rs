@@ -117,7 +117,8 @@ impl Program {
             (&registry, &gather),
             settings.names,
         )?
-        .with_leases(leases.clone());
+        .with_leases(leases.clone())
+        .compatible(settings.compatible);
         let probe = Probe {
             proxy: settings.services,
         };

@@ -75,6 +75,8 @@ pub(crate) struct Run {
     /// The same for each source that is still there.
     tables: HashMap<Connection, Duration>,
     scraping: bool,
+    /// Whether the original's mistakes are kept.
+    compatible: bool,
     /// Whose a revision is, where there are other autoscalers.
     route: Option<Route>,
     /// Changes that were carried out but not told yet.
@@ -114,13 +116,14 @@ impl Run {
             scraping,
             confirm,
             leases,
+            compatible,
             ..
         } = autoscaler;
         let mut snapshots = cluster.snapshot();
         snapshots.mark_changed();
         Self {
             clock: Clock::start(),
-            config,
+            config: having(config, compatible),
             snapshots,
             cluster,
             policy,
@@ -132,6 +135,7 @@ impl Run {
             table: None,
             tables: HashMap::new(),
             scraping,
+            compatible,
             route: leases.map(Route::new),
             untold: Vec::new(),
             awaited: Awaited::default(),
@@ -294,7 +298,7 @@ impl Run {
 
     /// Derives all parameters anew.
     pub(crate) fn reconfigure(&mut self, config: Arc<Config>) {
-        self.config = config;
+        self.config = having(config, self.compatible);
         let snapshot = Arc::clone(&self.snapshots.borrow());
         let now = self.clock.now();
         for (id, revision) in &snapshot.revisions {
@@ -355,5 +359,16 @@ impl Run {
                 tracked.watched.show(now);
             }
         }
+    }
+}
+
+/// The parameters, with what no ConfigMap has.
+fn having(config: Arc<Config>, compatible: bool) -> Arc<Config> {
+    match config.compatible == compatible {
+        true => config,
+        false => Arc::new(Config {
+            compatible,
+            ..(*config).clone()
+        }),
     }
 }

@@ -90,6 +90,10 @@ pub struct Config {
     /// Time in which a first pod has to come up. It stands in another ConfigMap
     /// (`config-deployment`), so [`Config::from_map`] leaves it at its default.
     pub progress_deadline: Duration,
+    /// Whether what the original was observed to get wrong is kept as it is: a window that is resized
+    /// before it is full ([`Window::compatible`](crate::window::Window::compatible)). No ConfigMap
+    /// has it, so [`Config::from_map`] leaves it off.
+    pub compatible: bool,
 }
 
 impl Default for Config {
@@ -116,6 +120,7 @@ impl Default for Config {
             max_scale: None,
             max_scale_limit: None,
             progress_deadline: Duration::from_secs(600),
+            compatible: false,
         }
     }
 }
@@ -245,6 +250,7 @@ impl Config {
                 limit,
             ),
             progress_deadline: default.progress_deadline,
+            compatible: default.compatible,
         };
         map.check_bounds(&config);
         if map.bad.is_empty() {

@@ -78,8 +78,8 @@ struct Windows {
 impl Windows {
     fn new(spec: &Spec) -> Self {
         Self {
-            stable: Window::new(spec.aggregation, spec.stable_window, BUCKET),
-            panic: Window::new(spec.aggregation, spec.panic_window, BUCKET),
+            stable: window(spec, spec.stable_window),
+            panic: window(spec, spec.panic_window),
         }
     }
 
@@ -92,6 +92,10 @@ impl Windows {
         self.stable.resize(spec.stable_window, now);
         self.panic.resize(spec.panic_window, now);
     }
+}
+
+fn window(spec: &Spec, length: Duration) -> Window {
+    Window::new(spec.aggregation, length, BUCKET).compatible(spec.compatible)
 }
 
 #[cfg(test)]

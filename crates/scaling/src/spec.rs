@@ -79,6 +79,8 @@ pub struct Spec {
     pub retention: Duration,
     /// Time in which a first pod has to come up.
     pub progress_deadline: Duration,
+    /// Whether the original's observed mistakes are kept; see [`Config::compatible`].
+    pub compatible: bool,
 }
 
 impl Spec {
@@ -154,6 +156,7 @@ impl Spec {
             progress_deadline: key::PROGRESS_DEADLINE
                 .read(annotations, duration)
                 .unwrap_or(config.progress_deadline),
+            compatible: config.compatible,
         }
     }
 

@@ -25,6 +25,8 @@ pub struct Window {
     first: Option<i64>,
     /// Number of the newest bucket with a figure.
     last: Option<i64>,
+    /// Whether a resize takes the old window for a full one.
+    compatible: bool,
 }
 
 impl Window {
@@ -38,7 +40,16 @@ impl Window {
             sums: vec![0.0; buckets(length, bucket)],
             first: None,
             last: None,
+            compatible: false,
         }
+    }
+
+    /// Resizes as the original does: what the window has not seen yet becomes seconds without any
+    /// load. A load of three seconds counts a twentieth after a resize to one minute, and pods go.
+    #[must_use]
+    pub fn compatible(mut self, compatible: bool) -> Self {
+        self.compatible = compatible;
+        self
     }
 
     /// Adds a figure of the time `at`. One that is older than the window is dropped.
@@ -90,7 +101,8 @@ impl Window {
         if length == self.length {
             return;
         }
-        let mut resized = Self::new(self.aggregation, length, self.bucket);
+        let resized = Self::new(self.aggregation, length, self.bucket);
+        let mut resized = resized.compatible(self.compatible);
         resized.last = self.last;
         if let Some(last) = self.last
             && !self.is_empty(now)
@@ -99,8 +111,12 @@ impl Window {
             for bucket in last - kept + 1..=last {
                 *resized.sum_mut(bucket) = self.sum(bucket);
             }
-            // As if the old window had been full, whatever was in it.
-            resized.first = Some(last - (self.count() - 1));
+            resized.first = match self.first {
+                // As if the old window had been full, whatever was in it.
+                _ if self.compatible => Some(last - (self.count() - 1)),
+                Some(first) => Some(first.max(last - (kept - 1))),
+                None => Some(last - (kept - 1)),
+            };
         }
         *self = resized;
     }

@@ -185,3 +185,19 @@ fn at_exactly_its_length_a_window_is_not_empty_yet() {
     assert!(!window.is_empty(at(5.0)));
     assert!(window.is_empty(at(6.0)));
 }
+
+#[test]
+fn a_resize_of_a_window_that_is_not_full_keeps_its_average_unless_it_has_to_be_as_the_original() {
+    for (compatible, want) in [(false, 60.0), (true, 60.0 * 3.0 / 60.0)] {
+        let mut window = linear(60).compatible(compatible);
+        for second in 0..3 {
+            window.record(at(f64::from(second)), 60.0);
+        }
+        window.resize(Duration::from_secs(120), at(2.0));
+        assert_near(window.average(at(2.0)), want);
+        // What was cut off is not there either.
+        window.resize(Duration::from_secs(2), at(2.0));
+        window.resize(Duration::from_secs(90), at(2.0));
+        assert_near(window.average(at(2.0)), 60.0);
+    }
+}

@@ -19,10 +19,12 @@ struct Model {
     sums: BTreeMap<i64, f64>,
     first: Option<i64>,
     last: Option<i64>,
+    /// Whether a resize forgets how much there really was.
+    compatible: bool,
 }
 
 impl Model {
-    fn new(weighted: bool, window: i64, g: i64) -> Self {
+    fn new(weighted: bool, compatible: bool, window: i64, g: i64) -> Self {
         let (first, last) = (None, None);
         Self {
             weighted,
@@ -31,6 +33,7 @@ impl Model {
             sums: BTreeMap::new(),
             first,
             last,
+            compatible,
         }
     }
 
@@ -119,7 +122,10 @@ impl Model {
         if kept {
             let oldest = last - old.min(self.n()) + 1;
             self.sums.retain(|b, _| *b >= oldest);
-            self.first = Some(last - (old - 1));
+            self.first = match self.first {
+                _ if self.compatible => Some(last - (old - 1)),
+                first => first.max(Some(oldest)),
+            };
         } else {
             self.sums.clear();
             self.first = None;
@@ -190,11 +196,11 @@ proptest! {
     #[test]
     fn windows_are_those_of_the_contract(
         ((window, g), ops) in lengths().prop_flat_map(|(window, g)| (Just((window, g)), ops(window))),
-        weighted in any::<bool>(),
+        (weighted, compatible) in any::<(bool, bool)>(),
     ) {
         let aggregation = if weighted { Aggregation::Weighted } else { Aggregation::Linear };
-        let mut model = Model::new(weighted, window, g);
-        let mut real = Window::new(aggregation, at(window), at(g));
+        let mut model = Model::new(weighted, compatible, window, g);
+        let mut real = Window::new(aggregation, at(window), at(g)).compatible(compatible);
         for op in ops {
             match op {
                 Op::Record(t, v) => {

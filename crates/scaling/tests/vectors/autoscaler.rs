@@ -227,7 +227,10 @@ impl Case {
     ) -> Result<Spec, String> {
         let stable_window = ms(parameters.stable_window_ms);
         let derived = Spec::derive(
-            &Config::default(),
+            &Config {
+                compatible: true,
+                ..Config::default()
+            },
             &crate::Strings::new(),
             Slots::Unlimited,
             if parameters.reachable {

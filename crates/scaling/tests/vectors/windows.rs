@@ -63,7 +63,8 @@ fn windows() {
 
 fn run_averages(case: &Averages) -> Result<(), String> {
     let aggregation = aggregation(&case.kind)?;
-    let mut window = Window::new(aggregation, ms(case.window_ms), ms(case.granularity_ms));
+    let window = Window::new(aggregation, ms(case.window_ms), ms(case.granularity_ms));
+    let mut window = window.compatible(true);
     for op in &case.ops {
         match op {
             AverageOp::Query(name, t, average, empty) => {
