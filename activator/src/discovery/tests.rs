@@ -1,7 +1,10 @@
-//! What follows from lists and answers, and when is asked again. Numbers are those of the cases in
-//! spec/activator.md §11; through real sockets: `tests/behaviour/discovery.rs`.
+//! What follows from lists and answers. Numbers are those of the cases in spec/activator.md §11;
+//! through real sockets: `tests/behaviour/discovery.rs`.
 //!
 //! Cases without a test here: 66 (which port of an Endpoints object counts) is the cluster's.
+
+mod pauses;
+mod together;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -9,13 +12,8 @@ use std::task::{Context, Waker};
 
 use http::StatusCode;
 use penstock_cluster::Readiness;
-use penstock_testkit::cluster::revision;
-use prometheus::Registry;
-use proptest::prelude::*;
-use tokio::time::sleep;
 
 use super::*;
-use crate::metrics::Metrics;
 
 const PASSED: Heard = Heard::Passed;
 /// As from a mesh, or from nobody.
@@ -394,146 +392,4 @@ fn a_cluster_that_is_trusted_has_nobody_asked() {
     world.readiness = Readiness::Trusted;
     assert_eq!(world.list(&[1], &[2]), pods(&[1]));
     assert!(world.asked().is_empty());
-}
-
-proptest! {
-    /// Whatever came before: once everybody who is asked has answered, those are used who pass.
-    #[test]
-    fn in_the_end_the_same_pods_are_used_as_if_all_had_been_asked_together(
-        lists in prop::collection::vec(prop::collection::vec(0..3_u8, 6), 1..8),
-        passes in prop::collection::vec(any::<bool>(), 6),
-        early in any::<bool>(),
-        mesh in prop_oneof![Just(Mesh::Auto), Just(Mesh::Disabled), Just(Mesh::Enabled)],
-        answers in prop::collection::vec(0..100_usize, 0..20),
-    ) {
-        let mut world = World::new(mesh, false).probed(early, true);
-        let of = |list: &[u8], state: u8| -> Vec<u16> {
-            let ports = (1..).zip(list).filter(|(_, is)| **is == state);
-            ports.map(|(port, _)| port).collect()
-        };
-        let truth = |port: u16| match port {
-            SERVICE => PASSED,
-            _ if passes[usize::from(port) - 1] => PASSED,
-            _ => SILENT,
-        };
-        let mut answers = answers.into_iter();
-        for list in &lists {
-            world.list(&of(list, 1), &of(list, 2));
-            // Some answer before the next list.
-            for pick in answers.by_ref().take(2) {
-                if let Some(port) = world.asked().get(pick % 7) {
-                    world.hear(*port, truth(*port));
-                }
-            }
-        }
-        for _ in 0..3 {
-            for port in world.asked() {
-                if world.asked().contains(&port) {
-                    world.hear(port, truth(port));
-                }
-            }
-        }
-        let last = lists.last().unwrap();
-        let (ready, not_ready) = (of(last, 1), of(last, 2));
-        let healthy: Vec<u16> = (1..=6)
-            .filter(|port| match mesh {
-                Mesh::Enabled => false,
-                Mesh::Disabled if ready.contains(port) => true,
-                _ => truth(*port) == PASSED
-                    && (ready.contains(port) || early && not_ready.contains(port)),
-            })
-            .collect();
-        let by_service = healthy.is_empty() && mesh != Mesh::Disabled && !ready.is_empty();
-        match world.backends.used() {
-            Used::Pods(used) => {
-                prop_assert_eq!(used, healthy);
-                prop_assert!(!by_service);
-            }
-            Used::Service { ready: count, .. } => {
-                prop_assert!(healthy.is_empty() && mesh != Mesh::Disabled);
-                prop_assert_eq!(count, ready.len());
-            }
-        }
-        // Nobody is asked who takes requests.
-        if let Used::Pods(used) = world.backends.used() {
-            prop_assert!(used.iter().all(|port| !world.asked().contains(port)));
-        }
-    }
-}
-
-/// A revision without pods, and who would ask them.
-fn quiet() -> (Arc<Entry>, Scout) {
-    quiet_by(Discovery::default())
-}
-
-fn quiet_by(how: Discovery) -> (Arc<Entry>, Scout) {
-    let revision = revision("hello-00001").build();
-    let metrics = Metrics::register(&Registry::new()).unwrap();
-    let entry = Entry::new(&revision, 10, 0, metrics.of_revision(&revision), &how);
-    let scout = Scout::new(how, TaskTracker::new(), CancellationToken::new());
-    (entry, scout)
-}
-
-async fn rest(scout: &Scout, entry: &Entry, pause: Duration) -> (Duration, Duration) {
-    let (start, event) = (Instant::now(), entry.stir.events());
-    let next = scout.rest(entry, event, pause).await;
-    (start.elapsed(), next)
-}
-
-#[tokio::test(start_paused = true)]
-async fn pauses_double_up_to_the_limit_which_is_shorter_while_somebody_waits() {
-    let (entry, scout) = quiet();
-    let mut waiting = entry.gate.admit();
-    for (is_waited_for, longest) in [(false, 3200), (true, 200)] {
-        if is_waited_for {
-            let mut cx = Context::from_waker(Waker::noop());
-            assert!(pin!(&mut waiting).poll(&mut cx).is_pending());
-        }
-        let mut pause = FIRST;
-        let mut rests = Vec::new();
-        for _ in 0..12 {
-            let (rested, next) = rest(&scout, &entry, pause).await;
-            rests.push(rested.as_millis());
-            pause = next;
-        }
-        assert_eq!(rests[..3], [5, 10, 20]);
-        assert_eq!(*rests.last().unwrap(), longest);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_pause_that_was_chosen_shorter_than_the_first_one_holds_from_the_start() {
-    let pause = Duration::from_millis(2);
-    let (entry, scout) = quiet_by(Discovery {
-        pause,
-        ..Discovery::default()
-    });
-    let mut waiting = entry.gate.admit();
-    let mut cx = Context::from_waker(Waker::noop());
-    assert!(pin!(&mut waiting).poll(&mut cx).is_pending());
-    for _ in 0..3 {
-        assert_eq!(rest(&scout, &entry, FIRST).await.0, pause);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_rest_is_cut_short_by_who_comes_to_wait_and_by_news_of_the_pods() {
-    for (is_news, want) in [(false, 200), (true, 105)] {
-        let (entry, scout) = quiet();
-        let resting = rest(&scout, &entry, Duration::from_secs(3));
-        let stirs = async {
-            sleep(Duration::from_millis(105)).await;
-            if is_news {
-                entry.stir.event();
-                std::future::pending::<()>().await;
-            }
-            let waiting = entry.gate.admit();
-            waiting.await.unwrap_err();
-        };
-        let rested = tokio::select! {
-            (rested, _) = resting => rested,
-            () = stirs => unreachable!("there is no pod"),
-        };
-        assert_eq!(rested.as_millis(), want, "news: {is_news}");
-    }
 }

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use penstock_testkit::client::{body, empty, streaming_body};
+use penstock_testkit::client::{Client, body, empty, streaming_body};
 use penstock_testkit::cluster::pod;
+use penstock_testkit::frames::{Frames, kind};
 use penstock_testkit::workload::{RawWorkload, Seen, Turn, Workload};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -56,6 +57,50 @@ async fn a_request_that_no_pod_takes_waits_for_the_next_one_with_its_body_intact
         assert_eq!(well.total(), 1);
         stage.until_idle().await;
         stage.end().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_pod_refuses_by_http2_or_leaves_out_at_its_goodbye_goes_to_another_with_its_body() {
+    const REFUSED_STREAM: [u8; 4] = [0, 0, 0, 7];
+    // The last stream that was taken is 0, there is no error.
+    const GOODBYE: [u8; 8] = [0; 8];
+    for says_goodbye in [false, true] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let refusing = hello().concurrency(1).pod(listener.local_addr().unwrap());
+        let stage = Stage::new([refusing.build()]);
+        let mut client = Client::h2c(stage.addr).await;
+        let sent = post("/echo", body("ping"));
+        let waiting = tokio::spawn(async move { client.ask(sent).await });
+        let mut taken = within(Frames::accept(&listener, &[])).await;
+        // Nor does it take another connection.
+        drop(listener);
+        let refusing = tokio::spawn(async move {
+            // To the end: who closes with something unread takes back what it has said.
+            while let Some(frame) = taken.next().await {
+                if frame.kind != kind::HEADERS {
+                    continue;
+                }
+                match says_goodbye {
+                    true => taken.send(kind::GOAWAY, 0, 0, &GOODBYE).await,
+                    false => {
+                        let stream = frame.stream;
+                        taken
+                            .send(kind::RST_STREAM, 0, stream, &REFUSED_STREAM)
+                            .await;
+                    }
+                }
+            }
+        });
+        stage.until_load(1, 0).await;
+        let well = Workload::start().await;
+        stage.cluster.set_pods(&hello_id(), [pod(well.addr())]);
+        let answer = within(waiting).await.unwrap().unwrap();
+        assert_eq!(answer.brief(), (200, "ping".to_owned()));
+        assert_eq!(well.total(), 1);
+        stage.until_idle().await;
+        stage.end().await;
+        within(refusing).await.unwrap();
     }
 }
 
