@@ -70,6 +70,14 @@ fn annotations_of_every_reader_are_checked_and_the_unread_ones_named() {
             "{said:?}"
         );
     }
+    let class = "autoscaling.knative.dev/class: hpa.autoscaling.knative.dev";
+    let said = folder.relative(annotated(class).unwrap_err());
+    assert_eq!(said.len(), 1, "{said:?}");
+    let reason = "the only class that is scaled here";
+    assert!(
+        said[0].contains("/class") && said[0].contains(reason),
+        "{said:?}"
+    );
     for unread in ["penstock.dev/progres", "autoscaling.knative.dev/targets"] {
         let wanted = annotated(&format!("{unread}: 'true'")).unwrap();
         let [remark] = &wanted.manifests.warnings[..] else {
