@@ -25,7 +25,7 @@ pub(crate) use folder::{Folder, program_file};
 pub(crate) use manifest::Service;
 pub(crate) use output::{Output, Stream};
 pub(crate) use programs::program;
-pub(crate) use register::{plain_tests, run, tests, trial};
+pub(crate) use register::{plain_tests, run, tests, trial, trial_apart};
 use state::State;
 pub(crate) use up::{Options, Up, refused};
 

@@ -59,14 +59,33 @@ pub(crate) fn trial(name: &str, needed: &[&str], test: fn()) -> Trial {
         .with_ignored_flag(!everything_has_to_run())
 }
 
+/// One test with a time limit of its own. Without being asked for by `--ignored` it runs only if it
+/// is not `long`.
+pub(crate) fn trial_apart<T: Future<Output = ()>>(
+    name: &str,
+    long: bool,
+    longest: Duration,
+    test: impl FnOnce() -> T + Send + 'static,
+) -> Trial {
+    let trial = Trial::test(name, move || {
+        run_within(longest, test());
+        Ok(())
+    });
+    trial.with_ignored_flag(long)
+}
+
 /// Runs an async test on this thread.
 pub(crate) fn run(test: impl Future<Output = ()>) {
+    run_within(LONGEST, test);
+}
+
+fn run_within(longest: Duration, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let ended = runtime.block_on(async { tokio::time::timeout(LONGEST, test).await });
-    assert!(ended.is_ok(), "not at its end after {LONGEST:?}");
+    let ended = runtime.block_on(async { tokio::time::timeout(longest, test).await });
+    assert!(ended.is_ok(), "not at its end after {longest:?}");
 }
 
 fn is_installed(program: &str) -> bool {

@@ -1,17 +1,19 @@
 //! Services as their clients see them: by their EndpointSlices, as kube-proxy does.
 
+use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use penstock_testkit::client::Answer;
+use penstock_testkit::client::{Answer, Client};
 use penstock_testkit::kube::ApiServer;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::harness::{Gateway, PATIENCE};
@@ -70,9 +72,14 @@ impl Service {
         }
     }
 
+    /// All that it leads to.
+    fn all(&self) -> Vec<SocketAddr> {
+        endpoints(&self.server, &self.namespace, &self.name)
+    }
+
     /// Whom the next connection is for; in turn.
     pub(super) fn next(&self) -> Option<SocketAddr> {
-        let all = endpoints(&self.server, &self.namespace, &self.name);
+        let all = self.all();
         let next = self.next.fetch_add(1, Ordering::Relaxed);
         all.get(next % all.len().max(1)).copied()
     }
@@ -133,7 +140,8 @@ async fn pass(mut client: TcpStream, server: Arc<ApiServer>) -> Option<()> {
     Some(())
 }
 
-/// A steady load on a Service, each request over a connection of its own.
+/// A steady load on a Service: half of the requests over connections of their own, half over kept
+/// ones, which stay with whom they were made to, as behind kube-proxy.
 pub(super) struct Load {
     asking: tokio::task::JoinHandle<Heard>,
     stop: watch::Sender<bool>,
@@ -149,24 +157,47 @@ pub(super) struct Heard {
 }
 
 impl Load {
+    /// How late a node hears where a Service leads.
+    const LATE: Duration = Duration::from_millis(200);
+    /// Connections that are kept.
+    const KEPT: usize = 16;
+
     /// Asks so often per second, if the machine is quick enough.
     pub(super) fn start(service: Service, host: &str, per_second: u32) -> Self {
         let (stop, mut stopped) = watch::channel(false);
-        let host = host.to_owned();
+        let host: Arc<str> = host.into();
         let asking = tokio::spawn(async move {
             let mut ticks = interval(Duration::from_secs(1) / per_second);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut looks = interval(Self::LATE);
+            let mut known = service.all();
             let (mut heard, mut asked) = (Heard::default(), JoinSet::new());
+            let mut kept: VecDeque<Caller> = VecDeque::new();
+            let mut number = 0;
             loop {
                 tokio::select! {
                     _ = ticks.tick() => {
-                        asked.spawn(ask(service.clone(), host.clone()));
+                        number += 1;
+                        let addr = known.get(number / 2 % known.len().max(1)).copied();
+                        let Some(addr) = addr else {
+                            heard.lost.push("no endpoint".to_owned());
+                            continue;
+                        };
+                        let caller = match number % 2 {
+                            0 => kept.pop_front(),
+                            _ => None,
+                        };
+                        asked.spawn(ask(caller, addr, Arc::clone(&host)));
                     }
-                    Some(ended) = asked.join_next() => heard.take(ended.unwrap()),
+                    _ = looks.tick() => known = service.all(),
+                    Some(ended) = asked.join_next() => {
+                        let caller = heard.take(ended);
+                        kept.extend(caller.filter(|_| kept.len() < Self::KEPT));
+                    }
                     _ = stopped.wait_for(|stopped| *stopped) => break,
                 }
             }
-            for ended in asked.join_all().await {
+            while let Some(ended) = asked.join_next().await {
                 heard.take(ended);
             }
             heard
@@ -182,10 +213,21 @@ impl Load {
 }
 
 impl Heard {
-    fn take(&mut self, one: Result<(), String>) {
-        match one {
-            Ok(()) => self.answered += 1,
-            Err(why) => self.lost.push(why),
+    fn take(&mut self, ended: Result<Asked, JoinError>) -> Option<Caller> {
+        match ended {
+            Ok((Ok(()), caller)) => {
+                self.answered += 1;
+                caller
+            }
+            Ok((Err(why), _)) => {
+                self.lost.push(why);
+                None
+            }
+            // There was no connection to be had.
+            Err(error) => {
+                self.lost.push(error.to_string());
+                None
+            }
         }
     }
 
@@ -193,26 +235,41 @@ impl Heard {
     pub(super) fn expect_all(&self) {
         assert!(self.answered > 0);
         let (lost, some) = (self.lost.len(), self.lost.iter().take(10));
-        assert!(lost == 0, "{lost} lost: {:?}", some.collect::<Vec<_>>());
+        let all = lost + self.answered;
+        let some: Vec<_> = some.collect();
+        assert!(lost == 0, "{lost} of {all} lost: {some:?}");
     }
 }
 
-async fn ask(service: Service, host: String) -> Result<(), String> {
-    let addr = service.next().ok_or("no endpoint")?;
-    let exchange = async {
-        let mut stream = TcpStream::connect(addr).await?;
-        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
-        Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer).into_owned())
-    };
-    match timeout(PATIENCE, exchange).await {
-        Ok(Ok(answer)) if answer.starts_with("HTTP/1.1 200") => Ok(()),
-        Ok(Ok(answer)) => Err(format!("{addr}: {answer:?}")),
-        Ok(Err(error)) => Err(format!("{addr}: {error}")),
-        Err(_) => Err(format!("{addr}: no answer")),
+/// A connection, and whom it leads to.
+type Caller = (SocketAddr, Client);
+
+/// One exchange, over the connection of `caller` if there is one and it is still open, else over a
+/// new one to `addr`. Returns the connection as well.
+async fn ask(caller: Option<Caller>, addr: SocketAddr, host: Arc<str>) -> Asked {
+    if let Some((addr, mut client)) = caller {
+        match timeout(PATIENCE, client.get(&host, "/")).await {
+            // It was closed before anything was sent.
+            Ok(Err(error)) if error.is_canceled() || error.is_closed() => {}
+            answer => return told((addr, client), answer),
+        }
     }
+    let mut client = Client::http1(addr).await;
+    let answer = timeout(PATIENCE, client.get(&host, "/")).await;
+    told((addr, client), answer)
+}
+
+type Asked = (Result<(), String>, Option<Caller>);
+
+fn told<E: Debug, L>(caller: Caller, answer: Result<Result<Answer, E>, L>) -> Asked {
+    let addr = caller.0;
+    let why = match answer {
+        Ok(Ok(answer)) if answer.status == 200 => return (Ok(()), Some(caller)),
+        Ok(Ok(answer)) => format!("{:?}", answer.brief()),
+        Ok(Err(error)) => format!("{error:?}"),
+        Err(_) => "no answer".to_owned(),
+    };
+    (Err(format!("{addr}: {why}")), None)
 }
 
 /// The answer to a GET. One that finds its host unknown is asked again: activators hear of a new

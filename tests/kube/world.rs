@@ -102,6 +102,17 @@ impl World {
 
     /// Starts an activator, which tells the newest autoscaler, and waits until it takes requests.
     pub(super) async fn activator(&self) -> Component {
+        let mut activator = self.activator_begun();
+        activator
+            .program
+            .until_open(&[(activator.ip, 8012).into()])
+            .await;
+        self.enter(ACTIVATORS, activator.ip, 8012);
+        activator
+    }
+
+    /// Starts one, and does not wait for it: nobody is led to it.
+    pub(super) fn activator_begun(&self) -> Component {
         let ip = address();
         let autoscaler = Service::of(&self.server, SYSTEM, AUTOSCALERS).next();
         let autoscaler = autoscaler.expect("an autoscaler first").to_string();
@@ -109,9 +120,7 @@ impl World {
         variables.push(("PENSTOCK_AUTOSCALER", autoscaler));
         variables.push(("PENSTOCK_LAME_DUCK_MS", "500".to_owned()));
         variables.push(("PENSTOCK_WORKERS", "1".to_owned()));
-        let mut program = Program::start("activator", &variables);
-        program.until_open(&[(ip, 8012).into()]).await;
-        self.enter(ACTIVATORS, ip, 8012);
+        let program = Program::start("activator", &variables);
         Component { program, ip }
     }
 

@@ -29,6 +29,8 @@ pub(super) struct World {
     pub(super) server: Arc<ApiServer>,
     /// Where requests go.
     pub(super) activator: SocketAddr,
+    /// Time until every revision had its Service and EndpointSlice.
+    pub(super) arranged: Duration,
     started: Started,
     kubeconfig: PathBuf,
     processes: Processes,
@@ -46,6 +48,7 @@ impl World {
     pub(super) async fn start(revisions: usize, pods: usize) -> Outcome<Self> {
         let server = Arc::new(ApiServer::start().await);
         server.put(activators());
+        server.put(settings());
         for number in 0..revisions {
             server.put(deployment(&name(number)));
         }
@@ -60,14 +63,16 @@ impl World {
             .start();
         let kubeconfig = std::env::temp_dir().join(format!("benches-{}.yaml", std::process::id()));
         std::fs::write(&kubeconfig, server.kubeconfig()).map_err(|error| error.to_string())?;
-        let autoscaler = start("autoscaler", AUTOSCALER, &kubeconfig)?;
+        let begun = Instant::now();
+        let autoscaler = start("autoscaler", "autoscaler-1", AUTOSCALER, &kubeconfig)?;
         until_open((AUTOSCALER, 8080).into()).await?;
-        let activator = start("activator", ACTIVATOR, &kubeconfig)?;
+        let activator = start("activator", "activator-1", ACTIVATOR, &kubeconfig)?;
         let addr = (ACTIVATOR, 8012).into();
         until_open(addr).await?;
-        let world = Self {
+        let mut world = Self {
             server,
             activator: addr,
+            arranged: Duration::ZERO,
             started,
             kubeconfig,
             processes: Processes {
@@ -83,6 +88,7 @@ impl World {
         };
         let arranged = timeout(PATIENCE * 5, arranged).await;
         arranged.map_err(|_| "not every revision got its path".to_owned())?;
+        world.arranged = begun.elapsed();
         Ok(world)
     }
 
@@ -112,11 +118,16 @@ impl World {
         (of(activator), autoscaler.as_ref().map_or(0, of))
     }
 
-    /// Ends the autoscaler by SIGTERM and starts it again, until it takes statistics.
-    pub(super) async fn restart_autoscaler(&mut self) -> Outcome {
+    /// Ends the autoscaler by SIGTERM.
+    pub(super) fn stop_autoscaler(&mut self) {
         self.processes.autoscaler = None;
-        self.processes.autoscaler = Some(start("autoscaler", AUTOSCALER, &self.kubeconfig)?);
-        until_open((AUTOSCALER, 8080).into()).await
+    }
+
+    /// Starts another one in its place.
+    pub(super) fn start_autoscaler(&mut self) -> Outcome {
+        let started = start("autoscaler", "autoscaler-2", AUTOSCALER, &self.kubeconfig)?;
+        self.processes.autoscaler = Some(started);
+        Ok(())
     }
 }
 
@@ -131,11 +142,11 @@ pub(super) fn name(number: usize) -> String {
     format!("w{number}")
 }
 
-fn start(component: &str, ip: Ipv4Addr, kubeconfig: &PathBuf) -> Outcome<Running> {
+fn start(component: &str, pod: &str, ip: Ipv4Addr, kubeconfig: &PathBuf) -> Outcome<Running> {
     let mut command = Command::new(program(component, &format!("penstock-{component}"))?);
     command
         .env_clear()
-        .env("POD_NAME", component)
+        .env("POD_NAME", pod)
         .env("POD_IP", ip.to_string())
         .env("SYSTEM_NAMESPACE", SYSTEM)
         .env("KUBECONFIG", kubeconfig)
@@ -171,6 +182,15 @@ async fn start_pod(pod: NewPod, started: Started) -> PodRunning {
     let mut started = started.lock().unwrap_or_else(PoisonError::into_inner);
     started.entry(workload).or_insert_with(Instant::now);
     Box::new(running)
+}
+
+/// As deploy/kube has them: nothing is started before somebody asks.
+fn settings() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "name": "config-autoscaler", "namespace": SYSTEM },
+        "data": { "allow-zero-initial-scale": "true", "initial-scale": "0" },
+    })
 }
 
 fn activators() -> Value {

@@ -1,8 +1,8 @@
 //! The end of management: the label is taken away, and the workload stays.
 //!
 //! Its Service is handed to Kubernetes, which from then on finds the pods by their labels. Our
-//! slices go only after its own lead to pods. If the workload itself is deleted, all that is ours
-//! goes with it, as what it owns.
+//! slices are emptied only after its own lead to pods, and deleted a while later. If the workload
+//! itself is deleted, all that is ours goes with it, as what it owns.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,8 @@ use super::slices::SLICE_MANAGED_BY;
 use crate::Key;
 use crate::event::{News, Subject, Tone};
 use crate::object::{
-    DeploymentObject, Kind, SERVICE_NAME, ServiceObject, SliceObject, StatefulSetObject, Workload,
+    DeploymentObject, EndpointSlice, Kind, SERVICE_NAME, ServiceObject, SliceObject,
+    StatefulSetObject, Workload,
 };
 use crate::write::Unwritten;
 
@@ -25,6 +26,12 @@ use crate::write::Unwritten;
 const TAKEN_OVER: Duration = Duration::from_secs(15);
 /// How often it is looked whether it has.
 const LOOK: Duration = Duration::from_millis(250);
+/// Time for which something that fails is tried again, and between two attempts.
+const INSIST: Duration = Duration::from_secs(600);
+const AGAIN: Duration = Duration::from_secs(1);
+/// Time in which every node has heard that our slices lead to nobody. Activators serve a workload
+/// that they know no more until the slices that led to them are gone.
+const LAST: Duration = Duration::from_secs(5);
 
 /// What has become of a workload that is not seen any more.
 enum Left {
@@ -96,16 +103,12 @@ impl Arranger {
             Err(Unwritten::Absent) => return Ok(()),
             Err(error) => return Err(unwritten("Service", &service.key, &error)),
         }
-        self.until_taken_over(service, workload).await?;
-        for slice in self.desk.slices_of(&service.key) {
-            let deleted = self
-                .writer
-                .delete::<SliceObject>(namespace, &slice.key.name);
-            deleted
-                .await
-                .map_err(|error| unwritten("EndpointSlice", &slice.key, &error))?;
+        let slices = self.desk.slices_of(&service.key);
+        // It is not ours from here on, so nobody comes back to what is left undone.
+        let limit = Instant::now() + INSIST;
+        while let Err(why) = self.lead_away(service, workload, &slices).await {
+            try_again(why, limit).await?;
         }
-        self.desk.remove_service(&service.key);
         self.events.tell(News {
             about: Subject {
                 api_version: "apps/v1",
@@ -120,6 +123,41 @@ impl Arranger {
                 workload.replicas
             ),
         });
+        sleep(LAST).await;
+        let limit = Instant::now() + INSIST;
+        while let Err(why) = self.delete(&slices).await {
+            try_again(why, limit).await?;
+        }
+        self.desk.remove_service(&service.key);
+        Ok(())
+    }
+
+    /// Makes slices lead to nobody, once others lead to the pods.
+    async fn lead_away(
+        &self,
+        service: &SeenService,
+        workload: &Workload,
+        slices: &[EndpointSlice],
+    ) -> Result<(), String> {
+        self.until_taken_over(service, workload).await?;
+        let nobody = json!({ "endpoints": [] });
+        for slice in slices {
+            let Key { namespace, name } = &slice.key;
+            let patched = self.writer.patch::<SliceObject>(namespace, name, &nobody);
+            match patched.await {
+                Ok(_) | Err(Unwritten::Absent) => {}
+                Err(error) => return Err(unwritten("EndpointSlice", &slice.key, &error)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, slices: &[EndpointSlice]) -> Result<(), String> {
+        for slice in slices {
+            let Key { namespace, name } = &slice.key;
+            let deleted = self.writer.delete::<SliceObject>(namespace, name).await;
+            deleted.map_err(|error| unwritten("EndpointSlice", &slice.key, &error))?;
+        }
         Ok(())
     }
 
@@ -148,6 +186,16 @@ impl Arranger {
         }
         Ok(())
     }
+}
+
+/// Waits until what failed may be tried again; the error is that it has failed for too long.
+async fn try_again(why: String, limit: Instant) -> Result<(), String> {
+    if Instant::now() > limit {
+        return Err(why);
+    }
+    tracing::warn!("{why}; it is tried again");
+    sleep(AGAIN).await;
+    Ok(())
 }
 
 /// What makes a Service of ours one that chooses pods itself, and no longer ours.

@@ -17,7 +17,7 @@ use super::settings;
 use super::shared::{Part, Shared};
 use super::slices::WORKLOAD;
 use crate::Key;
-use crate::object::{EndpointSlice, Kind, SeenPod, Version, Workload};
+use crate::object::{EndpointSlice, Kind, SeenPod, State, Version, Workload};
 use crate::picture::Painter;
 use crate::position::Positions;
 use crate::reflect;
@@ -64,6 +64,10 @@ pub(crate) struct Picture {
     /// And by which of them each workload is scaled.
     scaled: HashMap<(Kind, Key), BTreeSet<Arc<str>>>,
     positions: Positions,
+    /// Whose requests each EndpointSlice leads to activators.
+    paths: HashMap<Key, Key>,
+    /// Workloads that are not ours any more, while requests for them still come here.
+    leaving: HashMap<Key, Kind>,
     hosts: Hosts,
     changed: HashSet<Key>,
     complete: HashSet<Part>,
@@ -79,6 +83,8 @@ impl Picture {
             services: HashMap::new(),
             scalers: HashMap::new(),
             scaled: HashMap::new(),
+            paths: HashMap::new(),
+            leaving: HashMap::new(),
             hosts: Hosts::default(),
             changed: HashSet::new(),
             complete: HashSet::new(),
@@ -108,6 +114,7 @@ impl Picture {
 
     fn put_workload(&mut self, workload: Workload) {
         let key = workload.key.clone();
+        self.leaving.remove(&key);
         let entry = self.revisions.entry(key.clone()).or_default();
         let kind = workload.kind;
         let before = entry.workloads.insert(kind, workload);
@@ -144,6 +151,10 @@ impl Picture {
     }
 
     fn remove_workload(&mut self, kind: Kind, key: Key) {
+        if self.is_needed(kind, &key) {
+            self.leaving.insert(key, kind);
+            return;
+        }
         let Some(entry) = self.revisions.get_mut(&key) else {
             return;
         };
@@ -158,6 +169,29 @@ impl Picture {
         } else {
             self.settle_in(&key);
             self.read(&key);
+        }
+    }
+
+    /// Whether requests for a workload that is not ours any more still come here, and there is
+    /// somebody to serve them. It may have lost only its label: then its Service leads here until
+    /// Kubernetes has found the pods by itself.
+    fn is_needed(&self, kind: Kind, key: &Key) -> bool {
+        let Some(entry) = self.revisions.get(key) else {
+            return false;
+        };
+        let alone = entry.workloads.keys().all(|other| *other == kind);
+        // One that is not ready may take requests already: it is probed.
+        let serves = |(pod, _): &(SeenPod, _)| matches!(pod.state, State::Running | State::Ready);
+        alone && entry.pods.values().any(serves) && self.paths.values().any(|of| of == key)
+    }
+
+    /// Lets go of a workload that was left for its last requests, if there are none to come.
+    fn let_go(&mut self, key: &Key) {
+        if let Some(kind) = self.leaving.get(key).copied()
+            && !self.is_needed(kind, key)
+        {
+            self.leaving.remove(key);
+            self.remove_workload(kind, key.clone());
         }
     }
 
@@ -275,7 +309,8 @@ impl Picture {
                     entry.pods.insert(Arc::clone(&pod.name), (pod, asked));
                 }
                 self.pods.insert(key, owner.clone());
-                self.changed.insert(owner);
+                self.changed.insert(owner.clone());
+                self.let_go(&owner);
             }
             reflect::Change::Gone(key) => self.remove_pod(&key),
             reflect::Change::Complete => {
@@ -290,8 +325,9 @@ impl Picture {
         };
         if let Some(entry) = self.revisions.get_mut(&owner) {
             entry.pods.remove(&key.name);
-            self.changed.insert(owner);
+            self.changed.insert(owner.clone());
         }
+        self.let_go(&owner);
     }
 
     fn service(&mut self, change: reflect::Change<SeenService>) {
@@ -340,6 +376,7 @@ impl Picture {
             return;
         };
         let key = Key::new(Arc::clone(&slice.key.namespace), workload.as_str());
+        self.paths.insert(slice.key.clone(), key.clone());
         let ready = slice.endpoints.iter().filter(|endpoint| endpoint.ready);
         if self.positions.see(&key, ready.map(|endpoint| endpoint.ip)) {
             self.changed.insert(key);
@@ -425,7 +462,11 @@ impl Painter for Picture {
             Change::Scaler(change) => self.scaler(change),
             Change::Path(reflect::Change::Is(slice)) => self.path(&slice),
             // What was known of a position stays.
-            Change::Path(reflect::Change::Gone(_)) => {}
+            Change::Path(reflect::Change::Gone(slice)) => {
+                if let Some(workload) = self.paths.remove(&slice) {
+                    self.let_go(&workload);
+                }
+            }
             Change::Path(reflect::Change::Complete) => {
                 self.complete.insert(Part::Paths);
             }

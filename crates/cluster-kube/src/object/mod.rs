@@ -17,7 +17,7 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 pub(crate) use endpoints::{EndpointSlice, SERVICE_NAME, SliceObject};
-pub(crate) use pod::{DELETION_COST, PodObject, SeenPod};
+pub(crate) use pod::{DELETION_COST, PodObject, SeenPod, State};
 pub(crate) use revision::{RevisionObject, SeenRevision};
 pub(crate) use scaler::ScalerObject;
 pub(crate) use service::ServiceObject;

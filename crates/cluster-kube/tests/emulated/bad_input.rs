@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_cluster::{Change, Cluster};
+use penstock_cluster_kube::deployments::Role;
 use penstock_testkit::kube::ApiServer;
 use serde_json::{Value, json};
 
 use crate::world::{
-    World, deployment, id, put_activators, until_gone, wish, with_queue_proxy, workload,
+    World, deployment, deployments, id, put_activators, until, until_gone, wish, with_queue_proxy,
+    workload,
 };
 
 async fn world_of(objects: impl IntoIterator<Item = Value>) -> World {
@@ -218,6 +220,31 @@ async fn a_label_that_is_taken_away_ends_management_and_the_service_leads_to_pod
     assert_eq!(
         deployment["spec"]["replicas"], 2,
         "its scale is left as it was"
+    );
+}
+
+#[tokio::test]
+async fn activators_serve_what_has_lost_its_label_until_its_service_leads_to_its_pods() {
+    // Without a queue-proxy they are in the path to the end.
+    let world = world_of([deployment("hello")]).await;
+    let id = id("hello");
+    let own = Some("127.9.0.1".parse().unwrap());
+    let activator = deployments(&world.server, Role::Activator { own }).await;
+    activator.complete().await;
+    world.settle(&id, true).await;
+    world.scale(&id, 1).await;
+    until(&*activator, &id, |it| {
+        it.ready().count() == 1 && it.position.is_some()
+    })
+    .await;
+    world.server.edit("Deployment", "default", "hello", |it| {
+        it["metadata"]["labels"] = json!({});
+    });
+    until_gone(&*activator, &id).await;
+    let now = world.endpoints("default", "hello");
+    assert!(
+        !now.is_empty() && !now.contains(&"127.9.0.1".to_owned()),
+        "{now:?}"
     );
 }
 

@@ -167,6 +167,50 @@ async fn a_path_that_cannot_be_written_is_refused_and_then_mended() {
 }
 
 #[tokio::test]
+async fn a_scale_that_is_never_answered_is_given_up_and_can_be_tried_again() {
+    let world = world().await;
+    let id = id("hello");
+    let scale = Matcher::any().resource("deployments/scale");
+    world.server.fault(scale, Fault::Hang, 1);
+    let refused = world.cluster.scale(&id, 2).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("no answer from the API server"),
+        "{refused}"
+    );
+    world.scale(&id, 2).await;
+    world.until(&id, |it| it.ready().count() == 2).await;
+}
+
+#[tokio::test]
+async fn whatever_a_slice_is_refused_with_the_path_stays_whole_until_it_can_be_written() {
+    let world = world().await;
+    let id = id("hello");
+    world.settle(&id, true).await;
+    world.scale(&id, 1).await;
+    let pods = world.until(&id, |it| it.ready().count() == 1).await;
+    let pod = pods.pods[0].addr.ip().to_string();
+    for (turn, status) in [401, 403, 409, 422, 429, 500, 503].into_iter().enumerate() {
+        let proxied = turn % 2 == 1;
+        let before = world.endpoints("default", "hello");
+        let slices = Matcher::any().verb("create").resource("endpointslices");
+        world
+            .server
+            .fault(slices, Fault::Status(status), usize::MAX);
+        let wish = crate::world::wish(proxied);
+        let refused = world.cluster.settle(&id, wish).await.unwrap_err();
+        assert!(
+            refused.to_string().contains("hello-"),
+            "it names the slice: {refused}"
+        );
+        assert_eq!(world.endpoints("default", "hello"), before, "{status}");
+        world.server.heal();
+        world.settle(&id, proxied).await;
+        let wanted = if proxied { "127.9.0.1" } else { &pod };
+        assert_eq!(world.endpoints("default", "hello"), [wanted], "{status}");
+    }
+}
+
+#[tokio::test]
 async fn requests_name_the_component_and_the_manager() {
     let world = world().await;
     world.scale(&id("hello"), 1).await;
