@@ -35,12 +35,16 @@ pub enum Unreached {
     Flags(&'static str),
 }
 
-/// Reaches the cluster, and waits until everything that is watched has been seen once.
+/// Reaches the cluster, and waits until everything that is watched has been seen once. `configured`
+/// is called with the ConfigMaps before that: whatever stands in the way has to be logged.
 ///
 /// # Errors
 ///
 /// [`Unreached`], with nothing started.
-pub async fn reach(settings: &Settings) -> Result<World, Unreached> {
+pub async fn reach(
+    settings: &Settings,
+    configured: impl FnOnce(&ConfigMaps),
+) -> Result<World, Unreached> {
     let client = client::connect("activator", &access(&settings.api)?).await?;
     let kind = match settings.api.kind {
         Some(kind) => kind,
@@ -56,6 +60,7 @@ pub async fn reach(settings: &Settings) -> Result<World, Unreached> {
     let domain = settings.options.cluster_domain.clone();
     let system = &settings.identity.namespace;
     let config = config_maps(&client, rhythm, settings).await;
+    configured(&config.borrow());
     let (cluster, material): (Arc<dyn Cluster>, _) = match kind {
         ClusterKind::Knative => {
             let options = knative::Options {

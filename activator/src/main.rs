@@ -64,14 +64,15 @@ async fn serve(settings: Settings) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let world = match cluster(&settings).await {
+    let mut level = None;
+    let configured = |maps: &ConfigMaps| level = log_to(maps, &settings.identity.pod);
+    let world = match cluster(&settings, configured).await {
         Ok(world) => world,
         Err(why) => {
             say(&why);
             return ExitCode::FAILURE;
         }
     };
-    let level = log_to(&world.config.borrow(), &settings.identity.pod);
     limits::raise_descriptors();
     let program = match Program::start(settings, world, level) {
         Ok(program) => program,
@@ -91,21 +92,27 @@ async fn serve(settings: Settings) -> ExitCode {
     }
 }
 
-/// What this program lives in.
+/// What this program lives in. `configured` is called as soon as there is something to log by.
 ///
 /// # Errors
 ///
 /// Why it cannot be reached, in a sentence.
 #[cfg(feature = "kube")]
-async fn cluster(settings: &Settings) -> Result<World, String> {
-    let world = penstock_activator::kube::reach(settings).await;
+async fn cluster(
+    settings: &Settings,
+    configured: impl FnOnce(&ConfigMaps),
+) -> Result<World, String> {
+    let world = penstock_activator::kube::reach(settings, configured).await;
     world.map_err(|error| error.to_string())
 }
 
 /// The same in a build that reaches no cluster.
 #[cfg(not(feature = "kube"))]
 #[expect(clippy::unused_async, reason = "to reach a cluster takes time")]
-async fn cluster(settings: &Settings) -> Result<World, String> {
+async fn cluster(
+    settings: &Settings,
+    _configured: impl FnOnce(&ConfigMaps),
+) -> Result<World, String> {
     Err(format!(
         "no cluster to serve as {} in {}: this build reaches none; penstock up serves programs on \
          this machine",

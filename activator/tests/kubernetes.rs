@@ -62,7 +62,7 @@ async fn a_knative_install_is_chosen_where_it_is_served() {
         "config-network",
         json!({ "mesh-compatibility-mode": "disabled" }),
     );
-    let world = reach(&settings(&server, &[])).await.unwrap();
+    let world = reach(&settings(&server, &[]), |_| {}).await.unwrap();
     let known = world.cluster.snapshot().borrow().clone();
     let id = RevisionId::new("default", "hello-00001");
     assert!(known.revisions.contains_key(&id));
@@ -110,7 +110,7 @@ async fn without_knative_or_by_name_it_is_deployments() {
             },
         }));
         let more: Vec<_> = more.into_iter().collect();
-        let world = reach(&settings(&server, &more)).await.unwrap();
+        let world = reach(&settings(&server, &more), |_| {}).await.unwrap();
         let known = world.cluster.snapshot().borrow().clone();
         assert!(
             known
@@ -127,7 +127,11 @@ async fn a_server_that_is_too_old_is_not_served() {
     let server = ApiServer::start().await;
     server.forget_group("serving.knative.dev");
     for (wanted, fits) in [("v1.37.0", true), ("v1.37.1", false), ("v1.38", false)] {
-        let reached = reach(&settings(&server, &[("KUBERNETES_MIN_VERSION", wanted)])).await;
+        let reached = reach(
+            &settings(&server, &[("KUBERNETES_MIN_VERSION", wanted)]),
+            |_| {},
+        )
+        .await;
         let told = reached.err().map(|error| error.to_string());
         assert_eq!(told.is_none(), fits, "{wanted}: {told:?}");
         assert!(told.is_none_or(|told| {

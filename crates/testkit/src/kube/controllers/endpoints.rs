@@ -166,8 +166,15 @@ fn write_slices(store: &mut Store, key: &Key, service: &Value, by_ports: &ByPort
         };
         write::put(store, place, slice, &writer("kube-controller-manager"));
     }
-    let stale = |old: &&Key| old.kind == kind && !slices.contains_key(&old.name);
-    for old in there.iter().filter(stale) {
+    // Slices that other controllers write for the Service are theirs.
+    let own = |old: &Key| {
+        let manager = format!("/metadata/labels/{}", MANAGED_BY.replace('/', "~1"));
+        let slice = store.object(old);
+        slice.is_some_and(|slice| text(slice, &manager) == CONTROLLER)
+    };
+    let stale = |old: &&Key| old.kind == kind && !slices.contains_key(&old.name) && own(old);
+    let stale: Vec<&Key> = there.iter().filter(stale).collect();
+    for old in stale {
         // Found above, and nobody else has the store.
         let _ = deletes::delete(store, old, &Deletion::default());
     }
