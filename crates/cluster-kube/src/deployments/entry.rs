@@ -78,14 +78,19 @@ impl Entry {
             // ours, which looks after it now.
             return;
         }
-        self.held = Some(Instant::now() + HOLD);
         let who = workload.scaled_by.as_deref().unwrap_or("somebody else");
         let (wanted, now) = (asked.pods, workload.replicas);
-        let text = format!(
-            "{who} has scaled it to {now}, where {wanted} was asked for: its scale is left alone for \
-             {} s",
-            HOLD.as_secs()
-        );
+        let follows = if now == 0 {
+            // As `kubectl apply` does with each change to a manifest that says `replicas: 0`. At zero
+            // nobody is served, so pods come for whoever asks, as ever.
+            "pods come back when they are asked for; a manifest that sets spec.replicas does this \
+             whenever it is applied"
+                .to_owned()
+        } else {
+            self.held = Some(Instant::now() + HOLD);
+            format!("its scale is left alone for {} s", HOLD.as_secs())
+        };
+        let text = format!("{who} has scaled it to {now}, where {wanted} was asked for: {follows}");
         shared.warn(subject(workload), "ScaledByAnother", text);
     }
 

@@ -292,6 +292,22 @@ async fn a_number_that_somebody_sets_by_hand_is_told_and_left_alone_for_a_while(
 }
 
 #[tokio::test]
+async fn a_workload_that_somebody_sets_to_zero_is_told_and_comes_back_when_it_is_asked_for() {
+    let world = world_of([deployment("hello")]).await;
+    let id = id("hello");
+    world.scale(&id, 2).await;
+    world.until(&id, |it| it.wanted == 2).await;
+    world.server.edit("Deployment", "default", "hello", |it| {
+        it["spec"]["replicas"] = json!(0);
+    });
+    world.until(&id, |it| it.wanted == 0).await;
+    let told = world.until_told("hello", "ScaledByAnother").await;
+    assert!(told.contains("to 0, where 2 was asked for"), "{told}");
+    world.scale(&id, 1).await;
+    world.until(&id, |it| it.wanted == 1).await;
+}
+
+#[tokio::test]
 async fn decisions_are_told_on_the_deployment() {
     let world = world_of([deployment("hello")]).await;
     let id = id("hello");
