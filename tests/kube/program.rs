@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use penstock_testkit::kube::{address_in_a_real_cluster, on_a_real_cluster};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -90,6 +91,9 @@ impl Drop for Program {
 /// runs at the same time.
 pub(super) fn address() -> IpAddr {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
+    if on_a_real_cluster() {
+        return address_in_a_real_cluster(GIVEN.fetch_add(1, Ordering::Relaxed)).into();
+    }
     // A hundred for each process, within 127.0.0.0/16.
     let place = (std::process::id() % 620) * 100 + GIVEN.fetch_add(1, Ordering::Relaxed);
     let octet = |value: u32| u8::try_from(value).unwrap();

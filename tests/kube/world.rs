@@ -41,7 +41,7 @@ pub(super) struct Component {
 impl World {
     /// A cluster without Knative, in which nothing of Penstock runs yet but its settings are.
     pub(super) async fn new() -> Self {
-        let server = Arc::new(ApiServer::start().await);
+        let server = Arc::new(ApiServer::start_as_asked().await);
         server.forget_group("serving.knative.dev");
         server.put(json!({
             "apiVersion": "v1", "kind": "ConfigMap",

@@ -14,7 +14,7 @@ use crate::world::{
 };
 
 async fn world_of(objects: impl IntoIterator<Item = Value>) -> World {
-    let server = Arc::new(ApiServer::start().await);
+    let server = Arc::new(ApiServer::start_as_asked().await);
     put_activators(&server, &["127.9.0.1"]);
     for object in objects {
         server.put(object);
@@ -354,7 +354,9 @@ async fn of_a_deployment_and_a_stateful_set_of_one_name_the_deployment_counts() 
 async fn names_at_the_limit_and_objects_of_a_megabyte_are_taken() {
     let long = "a".repeat(253);
     let mut big = deployment("big");
-    big["metadata"]["annotations"]["somebody/else"] = json!("x".repeat(1_000_000));
+    // As much as an API server takes: all annotations together have 256 KiB at most.
+    big["metadata"]["annotations"]["somebody/else"] = json!("x".repeat(250_000));
+    big["spec"]["template"]["spec"]["containers"][0]["args"] = json!(["x".repeat(750_000)]);
     let mut longest = deployment(&long);
     longest["spec"]["selector"]["matchLabels"]["app"] = json!("long");
     longest["spec"]["template"]["metadata"]["labels"]["app"] = json!("long");
@@ -377,7 +379,7 @@ async fn names_at_the_limit_and_objects_of_a_megabyte_are_taken() {
 async fn addresses_of_both_families_lead_to_slices_of_their_own() {
     let mut hello = with_queue_proxy(deployment("hello"));
     hello["spec"]["replicas"] = json!(2);
-    let server = Arc::new(ApiServer::start().await);
+    let server = Arc::new(ApiServer::start_as_asked().await);
     put_activators(&server, &["127.9.0.1"]);
     server.put(hello);
     for (name, ip) in [("four", "10.1.2.3"), ("six", "fd00::7")] {

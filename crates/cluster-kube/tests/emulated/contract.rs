@@ -9,7 +9,7 @@ use penstock_testkit::kube::ApiServer;
 use crate::world::{World, id, workload};
 
 async fn keeps_the_contract(kind: &str) {
-    let world = World::autoscaler(Arc::new(ApiServer::start().await)).await;
+    let world = World::autoscaler(Arc::new(ApiServer::start_as_asked().await)).await;
     let mut made = 0;
     contract(async || {
         made += 1;

@@ -15,7 +15,7 @@ use crate::world::{
 const ACTIVATORS: [&str; 2] = ["127.9.0.1", "127.9.0.2"];
 
 async fn world() -> World {
-    let server = Arc::new(ApiServer::start().await);
+    let server = Arc::new(ApiServer::start_as_asked().await);
     put_activators(&server, &ACTIVATORS);
     server.put(with_queue_proxy(deployment("hello")));
     World::autoscaler(server).await
@@ -185,7 +185,7 @@ async fn an_autoscaler_that_starts_anew_goes_on_from_what_is_written_down() {
 
 #[tokio::test]
 async fn without_a_queue_proxy_activators_stay_in_the_path() {
-    let server = Arc::new(ApiServer::start().await);
+    let server = Arc::new(ApiServer::start_as_asked().await);
     put_activators(&server, &ACTIVATORS);
     server.put(deployment("plain"));
     let world = World::autoscaler(server).await;

@@ -45,7 +45,7 @@ fn controllers(server: &ApiServer) -> Controllers {
 
 #[tokio::test]
 async fn the_idlest_pods_are_marked_and_go() {
-    let server = Arc::new(ApiServer::start().await);
+    let server = Arc::new(ApiServer::start_as_asked().await);
     put_activators(&server, &["127.9.0.1"]);
     server.put(with_queue_proxy(deployment("hello")));
     let controllers = controllers(&server);
@@ -79,7 +79,7 @@ async fn the_idlest_pods_are_marked_and_go() {
 
 #[tokio::test]
 async fn pods_that_do_not_answer_do_not_keep_it_from_scaling_in() {
-    let server = Arc::new(ApiServer::start().await);
+    let server = Arc::new(ApiServer::start_as_asked().await);
     put_activators(&server, &["127.9.0.1"]);
     server.put(with_queue_proxy(deployment("hello")));
     let world = World::autoscaler(server).await;

@@ -27,8 +27,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use kubelet::Kubelet;
+pub(super) use kubelet::status;
 
 use super::object::text;
+use super::real::Node;
 use super::server::ApiServer;
 use super::shared::Shared;
 use super::store::{Change, Key, Store};
@@ -51,10 +53,10 @@ pub struct Setup {
 
 /// How long things take that a pod goes through.
 #[derive(Clone, Copy, Debug, Default)]
-struct Times {
-    start_up: Duration,
-    readiness: Duration,
-    stop: Duration,
+pub(super) struct Times {
+    pub(super) start_up: Duration,
+    pub(super) readiness: Duration,
+    pub(super) stop: Duration,
 }
 
 /// A pod that is to be started.
@@ -69,7 +71,8 @@ pub struct NewPod {
 /// What runs for a pod, dropped when it stops.
 pub type Running = Box<dyn Any + Send>;
 
-type StartPod = Arc<dyn Fn(NewPod) -> Pin<Box<dyn Future<Output = Running> + Send>> + Send + Sync>;
+pub(super) type StartPod =
+    Arc<dyn Fn(NewPod) -> Pin<Box<dyn Future<Output = Running> + Send>> + Send + Sync>;
 
 impl Controllers {
     /// Starts them with pods that are ready at once, behind which nothing runs.
@@ -142,6 +145,19 @@ impl Setup {
     pub fn start(self) -> Controllers {
         let held = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
+        if let Some(real) = &self.shared.real {
+            // The cluster has controllers of its own; what it lacks is a node for these pods.
+            let node = Node {
+                real: Arc::clone(real),
+                times: self.times,
+                start: self.start,
+            };
+            tasks.spawn(node.run());
+            return Controllers {
+                held,
+                _tasks: tasks,
+            };
+        }
         let kubelet = Kubelet::new(Arc::clone(&self.shared), self.times, self.start);
         tasks.spawn(run(self.shared, kubelet, held.subscribe()));
         Controllers {

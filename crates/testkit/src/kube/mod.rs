@@ -12,6 +12,7 @@
 //! the header of the module that does it: `fields` and `apply` (server-side apply), `patch`
 //! (strategic merge), `deletes` (garbage collection), `rules` (authorisation), `checks`,
 //! `controllers`.
+//! Its objects can be those of a real cluster instead: `real`.
 //! Besides: one version is served of each group; Events of the two groups are two resources;
 //! tables have two columns; watches are told as fast as they are read.
 
@@ -30,6 +31,7 @@ mod kinds;
 mod lists;
 mod object;
 mod patch;
+mod real;
 mod refusal;
 mod rules;
 mod scale;
@@ -49,5 +51,6 @@ pub use call::Call;
 pub use controllers::{Controllers, NewPod, Running, Setup};
 pub use faults::{Fault, Matcher};
 pub use kinds::{Generation, Kind};
+pub use real::{address as address_in_a_real_cluster, is_asked_for as on_a_real_cluster};
 pub use rules::{Grant, Rules};
 pub use server::ApiServer;

@@ -73,6 +73,21 @@ impl Rules {
         Self { rules }
     }
 
+    /// Each rule as an object of a role, with the namespace that it is for; empty for all.
+    pub(super) fn as_objects(&self) -> impl Iterator<Item = (&str, Value)> {
+        self.rules.iter().map(|rule| {
+            let mut object = json!({ "verbs": rule.verbs });
+            if rule.urls.is_empty() {
+                object["apiGroups"] = json!(rule.groups);
+                object["resources"] = json!(rule.resources);
+                object["resourceNames"] = json!(rule.names);
+            } else {
+                object["nonResourceURLs"] = json!(rule.urls);
+            }
+            (rule.namespace.as_str(), object)
+        })
+    }
+
     /// Whether the call is allowed. Everybody may read what says how the API looks, and review
     /// their own rights.
     pub fn allow(&self, call: &Call) -> bool {

@@ -59,7 +59,11 @@ pub(super) async fn serve(
         Some(Fault::RefuseConnections) => return Err(io::Error::other("refused by script")),
         Some(Fault::LoseAnswer) => {
             // Done as asked; what came of it is what gets lost.
-            let _ = answer(&shared, &call, &parts.headers, document, spoilt);
+            if let Some(real) = &shared.real {
+                let _ = real.pass(&shared, &call, &parts, body).await;
+            } else {
+                let _ = answer(&shared, &call, &parts.headers, document, spoilt);
+            }
             return Err(io::Error::other("lost by script"));
         }
         Some(Fault::CutWatchAfter(events)) => spoilt.cut_after = Some(events),
@@ -70,6 +74,9 @@ pub(super) async fn serve(
             let event = json!({ "type": "ERROR", "object": status });
             return Ok(json_answer(StatusCode::OK, &event));
         }
+    }
+    if let Some(real) = &shared.real {
+        return real.pass(&shared, &call, &parts, body).await;
     }
     let answer = answer(&shared, &call, &parts.headers, document, spoilt);
     Ok(answer.unwrap_or_else(|refusal| refusal.answer()))

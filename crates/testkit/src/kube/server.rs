@@ -2,24 +2,31 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::sleep;
 
 use super::call::Call;
 use super::deletes::{self, Deletion};
 use super::faults::{Fault, Matcher};
 use super::kinds::Kind;
 use super::object::text;
+use super::real::{self, Real};
 use super::rules::Rules;
 use super::serve::serve;
 use super::shared::{Shared, unpoisoned};
 use super::store::{Key, Store};
 use super::write::{self, Writer};
+
+/// Between two looks at a real cluster.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// An API server on a port of the loopback.
 #[derive(Debug)]
@@ -39,9 +46,24 @@ impl ApiServer {
     ///
     /// If the loopback has no free port.
     pub async fn start() -> Self {
+        Self::with(Shared::new(None)).await
+    }
+
+    /// The same with the objects of the cluster that `KUBECONFIG` names, in namespaces of its own, if
+    /// `PENSTOCK_TEST_KUBE=1`.
+    ///
+    /// # Panics
+    ///
+    /// If the cluster cannot be reached by `kubectl`.
+    pub async fn start_as_asked() -> Self {
+        let real = real::is_asked_for().then(Real::start);
+        Self::with(Shared::new(real)).await
+    }
+
+    async fn with(shared: Shared) -> Self {
         let holder = socket(SocketAddr::from(([127, 0, 0, 1], 0)));
         let addr = holder.local_addr().expect("a bound socket");
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(shared);
         let server = Self {
             addr,
             shared,
@@ -162,6 +184,9 @@ impl ApiServer {
 
     /// The same for whoever sends this bearer token.
     pub fn authorize_token(&self, token: &str, rules: Rules) {
+        if let Some(real) = &self.shared.real {
+            real.grant(token, &rules);
+        }
         unpoisoned(&self.shared.rules).insert(token.to_owned(), rules);
     }
 
@@ -203,6 +228,7 @@ impl ApiServer {
 
     /// Serves a group no more, as if its definitions were not installed.
     pub fn forget_group(&self, group: &str) {
+        unpoisoned(&self.shared.forgotten).push(group.to_owned());
         self.shared.change(|store| {
             super::crds::uninstall(store, group);
             store.forget_group(group);
@@ -230,6 +256,9 @@ impl ApiServer {
                 namespace => namespace,
             };
             let namespace = namespace.to_owned();
+            if let Some(real) = &self.shared.real {
+                return Arc::new(real.put(kind, &namespace, &name, object));
+            }
             let key = Key {
                 kind,
                 namespace,
@@ -251,6 +280,15 @@ impl ApiServer {
         name: &str,
         edit: impl FnOnce(&mut Value),
     ) -> bool {
+        if self.shared.real.is_some() {
+            let Some(object) = self.get(kind, namespace, name) else {
+                return false;
+            };
+            let mut object = Value::clone(&object);
+            edit(&mut object);
+            self.put(object);
+            return true;
+        }
         self.shared.change(|store| {
             let key = key(store, kind, namespace, name);
             let Some(object) = store.object(&key) else {
@@ -271,6 +309,10 @@ impl ApiServer {
     /// If the kind is not known, here and below.
     pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
         let store = self.shared.store();
+        if let Some(real) = &self.shared.real {
+            let found = real.get(known(&store, kind), namespace, name);
+            return found.map(Arc::new);
+        }
         store.object(&key(&store, kind, namespace, name)).cloned()
     }
 
@@ -278,12 +320,23 @@ impl ApiServer {
     pub fn list(&self, kind: &str, namespace: &str) -> Vec<Arc<Value>> {
         let store = self.shared.store();
         let kind = known(&store, kind);
+        if let Some(real) = &self.shared.real {
+            return real
+                .list(kind, namespace)
+                .into_iter()
+                .map(Arc::new)
+                .collect();
+        }
         let objects = store.objects(kind, namespace);
         objects.map(|(_, object)| Arc::clone(object)).collect()
     }
 
     /// Deletes an object as a client would, in the background; whether it was there.
     pub fn delete(&self, kind: &str, namespace: &str, name: &str) -> bool {
+        if let Some(real) = &self.shared.real {
+            let kind = known(&self.shared.store(), kind);
+            return real.delete(kind, namespace, name, false);
+        }
         self.shared.change(|store| {
             let key = key(store, kind, namespace, name);
             deletes::delete(store, &key, &Deletion::default()).is_ok()
@@ -293,6 +346,10 @@ impl ApiServer {
     /// Deletes an object at once, whatever its grace period; one with finalizers still waits for
     /// them. Whether it was there.
     pub fn delete_now(&self, kind: &str, namespace: &str, name: &str) -> bool {
+        if let Some(real) = &self.shared.real {
+            let kind = known(&self.shared.store(), kind);
+            return real.delete(kind, namespace, name, true);
+        }
         self.shared.change(|store| {
             let key = key(store, kind, namespace, name);
             let now = Deletion {
@@ -317,7 +374,7 @@ impl ApiServer {
             if let Some(object) = self.get(kind, namespace, name).filter(|it| holds(it)) {
                 return object;
             }
-            versions.changed().await.expect("the server lives");
+            self.something_changed(&mut versions).await;
         }
     }
 
@@ -329,8 +386,15 @@ impl ApiServer {
             if self.get(kind, namespace, name).is_none() {
                 return;
             }
-            versions.changed().await.expect("the server lives");
+            self.something_changed(&mut versions).await;
         }
+    }
+
+    async fn something_changed(&self, versions: &mut watch::Receiver<u64>) {
+        if self.shared.real.is_some() {
+            return sleep(LOOK).await; // nobody tells
+        }
+        versions.changed().await.expect("the server lives");
     }
 
     /// The newest resourceVersion.

@@ -1,12 +1,13 @@
 //! What the requests to a server share: its objects, its script, and what it remembers.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
 use super::call::Call;
 use super::faults::{Fault, Faults};
+use super::real::Real;
 use super::refusal::Refusal;
 use super::rules::Rules;
 use super::store::Store;
@@ -28,10 +29,14 @@ pub(super) struct Shared {
     /// Watches tell nothing.
     pub(super) silent: watch::Sender<bool>,
     pub(super) open_watches: watch::Sender<usize>,
+    /// Whose the objects are, if they are not the store's.
+    pub(super) real: Option<Arc<Real>>,
+    /// Groups that are not served.
+    pub(super) forgotten: Mutex<Vec<String>>,
 }
 
 impl Shared {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(real: Option<Real>) -> Self {
         let mut store = Store::new();
         for namespace in ["default", "kube-system", "knative-serving"] {
             write::ensure_namespace(&mut store, namespace);
@@ -47,6 +52,8 @@ impl Shared {
             cut: watch::Sender::default(),
             silent: watch::Sender::default(),
             open_watches: watch::Sender::default(),
+            real: real.map(Arc::new),
+            forgotten: Mutex::default(),
         }
     }
 

@@ -113,6 +113,8 @@ pub(super) struct Metric {
     pub(super) metadata: ObjectMeta,
     #[serde(default)]
     pub(super) spec: MetricSpec,
+    #[serde(default)]
+    pub(super) status: MetricStatus,
 }
 
 shape!(Metric: "Metric", "metrics", "autoscaling.internal.knative.dev", "v1alpha1");
@@ -126,6 +128,13 @@ pub(super) struct MetricSpec {
     pub(super) panic_window: i64,
     /// Name of the Service in front of the pods; empty if they are not asked.
     pub(super) scrape_target: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct MetricStatus {
+    /// `None` until somebody has told that it is collected.
+    pub(super) observed_generation: Option<i64>,
 }
 
 /// What is read of a Deployment.

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
@@ -20,7 +20,7 @@ use super::objects::{
     ServerlessService, ServerlessServiceSpec, controls,
 };
 use super::refused;
-use super::status::{NotOwned, PROXY, SERVE, status};
+use super::status::{NotOwned, PROXY, SERVE, seconds, status};
 use super::store::Store;
 use crate::Key;
 
@@ -159,7 +159,9 @@ impl Desk<'_> {
         };
         let api: Api<Metric> = self.api();
         let known = self.store.known(self.key).and_then(|known| known.metric);
-        let current = match known {
+        let params = PatchParams::default();
+        let mut wrote = false;
+        let mut current = match known {
             Some(known) => known,
             None => {
                 let object = json!({
@@ -170,8 +172,8 @@ impl Desk<'_> {
                 });
                 match self.create("metrics", AUTOSCALING, object).await? {
                     Some(made) => {
-                        self.store.wrote_metric(self.key, made);
-                        return Ok(());
+                        wrote = true;
+                        Arc::new(made)
                     }
                     None => Arc::new(api.get(&self.key.name).await?),
                 }
@@ -182,10 +184,23 @@ impl Desk<'_> {
         }
         if current.spec != spec {
             let patch = Patch::Merge(json!({ "spec": spec }));
-            let written = api
-                .patch(&self.key.name, &PatchParams::default(), &patch)
-                .await?;
-            self.store.wrote_metric(self.key, written);
+            current = Arc::new(api.patch(&self.key.name, &params, &patch).await?);
+            wrote = true;
+        }
+        // What of the collection goes wrong is told by the metrics and the log.
+        if current.status.observed_generation != current.metadata.generation {
+            let now = Time(seconds(Timestamp::now()));
+            let status = json!({
+                "observedGeneration": current.metadata.generation,
+                "conditions": [{ "type": "Ready", "status": "True", "lastTransitionTime": now }],
+            });
+            let patch = Patch::Merge(json!({ "status": status }));
+            current = Arc::new(api.patch_status(&self.key.name, &params, &patch).await?);
+            wrote = true;
+        }
+        if wrote {
+            self.store
+                .wrote_metric(self.key, Arc::unwrap_or_clone(current));
         }
         Ok(())
     }

@@ -181,7 +181,7 @@ impl Said {
 }
 
 /// Times of conditions are kept in whole seconds.
-fn seconds(now: Timestamp) -> Timestamp {
+pub(super) fn seconds(now: Timestamp) -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 

@@ -293,6 +293,13 @@ async fn what_is_wished_is_written_and_the_same_wish_again_writes_nothing() {
                 "scrapeTarget": "hello-00001-private" })
     );
     assert_eq!(metric["metadata"]["ownerReferences"][0]["uid"], UID);
+    let told = &metric["status"];
+    assert_eq!(told["observedGeneration"], metric["metadata"]["generation"]);
+    let ready = &told["conditions"][0];
+    assert_eq!(
+        (&ready["type"], &ready["status"]),
+        (&json!("Ready"), &json!("True"))
+    );
     let pa = status_of(&server);
     assert_eq!(pa["status"]["serviceName"], "hello-00001");
     assert_eq!(pa["status"]["metricsServiceName"], "hello-00001-private");

@@ -172,7 +172,7 @@ impl Life {
     }
 }
 
-fn status(pod: &Value, ip: Ipv4Addr, phase: &str, ready: bool) -> Value {
+pub(in super::super) fn status(pod: &Value, ip: Ipv4Addr, phase: &str, ready: bool) -> Value {
     let word = |is: bool| if is { "True" } else { "False" };
     let now = timestamp(SystemTime::now());
     let condition = |name: &str, is: bool| json!({ "type": name, "status": word(is), "lastTransitionTime": now });
