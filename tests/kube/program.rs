@@ -57,6 +57,16 @@ impl Program {
         assert!(open.is_ok(), "{name} does not listen at {addrs:?}");
     }
 
+    /// The first line of its log that contains `text`, as soon as it is there.
+    pub(super) async fn until_line(&self, text: &str) -> String {
+        self.output.until_line(text).await
+    }
+
+    /// How many lines of its log contain `text`.
+    pub(super) fn lines_with(&self, text: &str) -> usize {
+        self.output.lines_with(text).len()
+    }
+
     /// Asks it to end; whether it did so well is for [`Program::ended`] to say.
     pub(super) fn terminate(&self) {
         if let Some(pid) = self.child.id() {

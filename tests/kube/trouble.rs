@@ -1,16 +1,17 @@
 //! What else happens to workloads, and to the API server.
 
-use penstock_testkit::kube::Call;
+use penstock_testkit::kube::{Call, Fault, Matcher};
 
-use super::service::{gateway, get};
+use super::service::{Load, gateway, get};
 use super::world::{World, with_sidecar};
 use crate::harness::{Gateway, tests, until};
 
 tests! {
     requests_that_wait_end_at_once_when_their_deployment_is_deleted;
-    a_workload_that_loses_its_label_keeps_its_pods_in_the_path;
+    a_workload_that_loses_its_label_keeps_its_pods_in_the_path_and_loses_no_request;
     while_the_api_server_is_away_requests_go_on_and_nothing_is_scaled;
     every_wrong_annotation_of_the_autoscaler_is_told_on_the_deployment_and_changes_nothing;
+    what_may_not_be_seen_is_said_once_with_the_right_that_is_missing;
 }
 
 async fn requests_that_wait_end_at_once_when_their_deployment_is_deleted() {
@@ -38,23 +39,36 @@ async fn requests_that_wait_end_at_once_when_their_deployment_is_deleted() {
     );
 }
 
-async fn a_workload_that_loses_its_label_keeps_its_pods_in_the_path() {
-    let (world, _activator, _autoscaler) = World::with_both().await;
-    world.server.put(with_sidecar("Deployment", "free"));
+async fn a_workload_that_loses_its_label_keeps_its_pods_in_the_path_and_loses_no_request() {
+    let (world, activator, _autoscaler) = World::with_both().await;
+    let mut workload = with_sidecar("Deployment", "free");
+    // Activators are in the path to the end.
+    let annotations = &mut workload["metadata"]["annotations"];
+    annotations["autoscaling.knative.dev/target-burst-capacity"] = "-1".into();
+    world.server.put(workload);
     world
         .until_leads_to("free", "the activator", |_| true)
         .await;
     let free = world.service("free");
     assert_eq!(get(gateway(&free), "free.example.com").await.status, 200);
+    world
+        .until_pods("Deployment", "free", |pods| pods == 1)
+        .await;
+    let load = Load::start(free.clone(), "free.example.com", 50);
     world.server.edit("Deployment", "default", "free", |it| {
         it["metadata"]["labels"] = serde_json::json!({});
     });
+    world
+        .until_leads_to("free", "its pod", |all| {
+            all.iter().all(|it| it.ip() != activator.ip)
+        })
+        .await;
     let pod = world.server.list("Pod", "default").remove(0);
     let ip: std::net::IpAddr = pod["status"]["podIP"].as_str().unwrap().parse().unwrap();
-    world
-        .until_leads_to("free", "its pod", |all| all.iter().all(|it| it.ip() == ip))
-        .await;
-    assert_eq!(get(gateway(&free), "free.example.com").await.status, 200);
+    let now = gateway(&free);
+    assert_eq!(now.0.ip(), ip);
+    assert_eq!(get(now, "free.example.com").await.status, 200);
+    load.stop().await.expect_all();
 }
 
 async fn while_the_api_server_is_away_requests_go_on_and_nothing_is_scaled() {
@@ -147,4 +161,37 @@ async fn every_wrong_annotation_of_the_autoscaler_is_told_on_the_deployment_and_
     }
     let scaled = |call: &Call| call.resource_path() == "deployments/scale";
     assert_eq!(world.server.count_calls(scaled), 2);
+}
+
+async fn what_may_not_be_seen_is_said_once_with_the_right_that_is_missing() {
+    for (status, said) in [
+        (
+            403,
+            "a role has to allow the verb \\\"list\\\" on \\\"pods\\\"",
+        ),
+        (401, "does not know who asks to list pods (401)"),
+    ] {
+        let world = World::new().await;
+        let _autoscaler = world.autoscaler().await;
+        world.server.put(with_sidecar("Deployment", "web"));
+        let by_activator = |call: &Call| call.token == "activator" && call.resource == "pods";
+        let refused = Matcher::any().when(by_activator);
+        world
+            .server
+            .fault(refused, Fault::Status(status), usize::MAX);
+        let mut activator = world.activator_begun();
+        // Asked again and again, and told once.
+        until("it is asked again", async || {
+            (world.server.count_calls(by_activator) > 3).then_some(())
+        })
+        .await;
+        let line = activator.program.until_line("list pods").await;
+        assert!(line.contains(said), "{line}");
+        assert_eq!(activator.program.lines_with("list pods"), 1);
+        world.server.heal();
+        let addr = (activator.ip, 8012).into();
+        activator.program.until_open(&[addr]).await;
+        let answer = Gateway(addr).get("nobody.example.com", "/").await;
+        assert_eq!(answer.status, 404, "it serves");
+    }
 }
