@@ -35,6 +35,17 @@ fn build() -> BTreeMap<String, PathBuf> {
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
+    // What cargo told this process of the package of the tests is not for those that it builds now:
+    // a build script that looks at it would be run again, and all that stands on its crate be built.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if ["CARGO_MANIFEST_", "CARGO_PKG_"]
+            .iter()
+            .any(|it| name.starts_with(it))
+        {
+            cargo.env_remove(&*name);
+        }
+    }
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
     let output = cargo.stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "the programs were not built");

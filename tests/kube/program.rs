@@ -57,14 +57,14 @@ impl Program {
         assert!(open.is_ok(), "{name} does not listen at {addrs:?}");
     }
 
-    /// The first line of its log that contains `text`, as soon as it is there.
+    /// The first line with this text that it prints, as soon as it is there.
     pub(super) async fn until_line(&self, text: &str) -> String {
         self.output.until_line(text).await
     }
 
-    /// How many lines of its log contain `text`.
-    pub(super) fn lines_with(&self, text: &str) -> usize {
-        self.output.lines_with(text).len()
+    /// All lines so far with this text.
+    pub(super) fn lines_with(&self, text: &str) -> Vec<String> {
+        self.output.lines_with(text)
     }
 
     /// Asks it to end; whether it did so well is for [`Program::ended`] to say.

@@ -140,6 +140,43 @@ async fn pass(mut client: TcpStream, server: Arc<ApiServer>) -> Option<()> {
     Some(())
 }
 
+/// The address of a Service: takes connections, and hands each on to the next endpoint.
+#[derive(Debug)]
+pub(super) struct VirtualIp {
+    addr: SocketAddr,
+    _serving: JoinSet<()>,
+}
+
+impl VirtualIp {
+    pub(super) async fn start(service: Service) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((mut client, _)) = listener.accept().await {
+                let next = service.next();
+                connections.spawn(async move {
+                    // Whoever asks in vain is told so by the end of the connection.
+                    if let Some(addr) = next
+                        && let Ok(mut endpoint) = TcpStream::connect(addr).await
+                    {
+                        let _ = copy_bidirectional(&mut client, &mut endpoint).await;
+                    }
+                });
+            }
+        });
+        Self {
+            addr,
+            _serving: serving,
+        }
+    }
+
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
 /// A steady load on a Service: half of the requests over connections of their own, half over kept
 /// ones, which stay with whom they were made to, as behind kube-proxy.
 pub(super) struct Load {

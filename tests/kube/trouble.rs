@@ -187,7 +187,7 @@ async fn what_may_not_be_seen_is_said_once_with_the_right_that_is_missing() {
         .await;
         let line = activator.program.until_line("list pods").await;
         assert!(line.contains(said), "{line}");
-        assert_eq!(activator.program.lines_with("list pods"), 1);
+        assert_eq!(activator.program.lines_with("list pods").len(), 1);
         world.server.heal();
         let addr = (activator.ip, 8012).into();
         activator.program.until_open(&[addr]).await;

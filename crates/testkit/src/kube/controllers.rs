@@ -1,9 +1,12 @@
 //! What makes a cluster of objects: the controllers of Deployments and StatefulSets, of the
-//! endpoints of Services, and a kubelet that runs pods, all within the test.
+//! endpoints of Services, that of Knative's ServerlessServices, and a kubelet that runs pods, all
+//! within the test.
 //!
 //! ```text
 //! changes ──► workloads: pods made and removed ──► kubelet: scheduled, started, ready, stopped
-//!         └─► endpoints: slices and Endpoints of Services with a selector
+//!         ├─► endpoints: slices and Endpoints of Services with a selector
+//!         ├─► mirror: slices of Endpoints that are written by hand
+//!         └─► paths: Services and public Endpoints of ServerlessServices
 //! ```
 //!
 //! Approximated: a Deployment owns its pods itself, there is no ReplicaSet between them; its
@@ -12,6 +15,8 @@
 
 mod endpoints;
 mod kubelet;
+mod mirror;
+mod paths;
 mod workloads;
 
 use std::any::Any;
@@ -172,6 +177,7 @@ impl Setup {
 struct Dirty {
     workloads: BTreeSet<Key>,
     services: BTreeSet<Key>,
+    paths: BTreeSet<Key>,
     pods: BTreeSet<Key>,
 }
 
@@ -192,6 +198,9 @@ async fn run(shared: Arc<Shared>, mut kubelet: Kubelet, mut held: watch::Receive
             }
             for key in std::mem::take(&mut dirty.services) {
                 endpoints::reconcile(store, &key);
+            }
+            for key in std::mem::take(&mut dirty.paths) {
+                paths::reconcile(store, &key);
             }
             for key in std::mem::take(&mut dirty.pods) {
                 kubelet.look_at(store, &key);
@@ -220,6 +229,7 @@ impl Dirty {
                     match (kind.group, kind.plural) {
                         ("apps", "deployments" | "statefulsets") => self.workloads.extend(all),
                         ("", "services") => self.services.extend(all),
+                        (_, "serverlessservices") => self.paths.extend(all),
                         ("", "pods") => self.pods.extend(all),
                         _ => {}
                     }
@@ -237,6 +247,9 @@ impl Dirty {
             ("", "services") => {
                 self.services.insert(key.clone());
             }
+            (_, "serverlessservices") => {
+                self.paths.insert(key.clone());
+            }
             ("", "pods") => {
                 self.pods.insert(key.clone());
                 for object in [&change.before, &change.after].into_iter().flatten() {
@@ -245,6 +258,10 @@ impl Dirty {
                 }
             }
             ("", "endpoints") | ("discovery.k8s.io", "endpointslices") => {
+                if key.kind.plural == "endpoints" {
+                    self.paths
+                        .extend(paths::concerned(store, key, &change.told));
+                }
                 let service =
                     match text(&change.told, "/metadata/labels/kubernetes.io~1service-name") {
                         "" => &key.name,

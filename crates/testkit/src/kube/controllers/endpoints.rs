@@ -49,7 +49,7 @@ pub(super) fn reconcile(store: &mut Store, key: &Key) {
         return; // they go as its dependants
     };
     let Some(selector) = selector(&service) else {
-        return; // somebody else's to write
+        return super::mirror::reconcile(store, key); // somebody else's to write
     };
     let Some(kind) = store.kind_named("Pod") else {
         return;
