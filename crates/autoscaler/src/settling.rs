@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use penstock_cluster::{Standing, Wish};
+use penstock_cluster::{Standing, Way, Wish};
 
 use crate::watched::{Retry, wait_after};
 
 /// Time that the cluster is given to show what it was told, before it is told again.
 const SETTLE: Duration = Duration::from_secs(2);
-/// Time after a start in which nothing is changed of what nothing is known of yet: the figures of
-/// the first seconds say whether there is anything to change.
+/// Time after a start in which nobody's path is changed of whose load nothing is known yet: the
+/// figures of the first seconds say whether there is anything to change.
 const LISTEN: Duration = Duration::from_secs(5);
 
 /// One wish at a time; the newest counts.
@@ -51,7 +51,8 @@ impl Settling {
             return false;
         }
         let is_new = now.saturating_sub(self.born) < LISTEN;
-        !(is_new && wish.wanted.is_none() && standing.way.is_some())
+        let changes_way = |way: &Way| way.proxied != wish.proxied;
+        !(is_new && wish.wanted.is_none() && standing.way.as_ref().is_some_and(changes_way))
     }
 
     /// What to tell the cluster, if it is time to; the caller then makes the call.
@@ -61,11 +62,17 @@ impl Settling {
         self.wish.clone().filter(|_| due)
     }
 
+    /// The cluster has changed what others are told about: they are to be told again.
+    pub(crate) fn tell_again(&mut self) {
+        self.taken = None;
+    }
+
     /// The cluster shows something else than it was told, and has had the time to show it: it is
     /// to be told again.
     pub(crate) fn compare(&mut self, standing: &Standing, now: Duration) {
         let Some(taken) = &self.taken else { return };
-        let shows = standing.activity == taken.activity
+        let shows = !standing.stale
+            && standing.activity == taken.activity
             && standing.initialized == taken.initialized
             && standing
                 .way

@@ -136,6 +136,11 @@ impl Watched {
         if let Some(standing) = &revision.standing {
             self.scaler.see(standing);
             due = ready_before != self.ready || before.standing.as_ref() != Some(standing);
+            if standing.stale
+                && let Some(path) = &mut self.path
+            {
+                path.tell_again();
+            }
         }
         let spec = spec(config, revision);
         if spec == *self.scaler.spec() {

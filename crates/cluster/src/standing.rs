@@ -21,6 +21,9 @@ pub struct Standing {
     pub initialized: bool,
     /// Who is in the path of its requests; `None` until that is arranged.
     pub way: Option<Way>,
+    /// What the cluster tells others of the way is not so any more: it is to be told again, though
+    /// nothing else is wished.
+    pub stale: bool,
 }
 
 /// The way of requests to a revision.

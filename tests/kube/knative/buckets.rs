@@ -180,12 +180,11 @@ async fn the_first_request_after_a_rolling_restart_of_the_autoscaler_is_answered
     let names = ["one-00001", "two-00001", "three-00001"];
     let cold = names.map(|name| Revision::new(name).with("initial-scale", "0"));
     install.deploy(&kept);
-    let nothing = Standing::new("False:NoTraffic", ["True", "Unknown", "False"], (0, 0));
     for revision in &cold {
         install.deploy(revision);
     }
     for revision in &cold {
-        install.until_stands(revision, &nothing).await;
+        install.until_idle(revision).await;
     }
     install
         .until_stands(&kept, &Standing::new("True", ["True"; 3], (1, 1)))

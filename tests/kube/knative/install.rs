@@ -240,6 +240,21 @@ impl Install {
             .await;
     }
 
+    /// Waits until the PodAutoscaler says that nobody asks. How many pods are wanted it may leave
+    /// open (-1) as long as nothing was ever counted.
+    pub(super) async fn until_idle(&self, revision: &Revision) {
+        let is_so = |pa: &Value| {
+            Standing::of(pa).is_some_and(|it| {
+                it.active == ("False".to_owned(), "NoTraffic".to_owned())
+                    && it.initialized == "True"
+                    && it.scale.0 <= 0
+                    && it.scale.1 == 0
+            })
+        };
+        self.until_is("PodAutoscaler", revision.name, "idle", is_so)
+            .await;
+    }
+
     /// Waits until a Deployment has this many pods, all of them ready, and no others.
     pub(super) async fn until_pods(&self, revision: &Revision, holds: impl Fn(i64) -> bool) {
         let is_so = |it: &Value| {

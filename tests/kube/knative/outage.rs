@@ -28,8 +28,7 @@ async fn while_the_api_server_is_away_requests_go_on_nothing_is_scaled_and_then_
     for revision in [&calm, &past, &cold] {
         install.deploy(revision);
     }
-    let nothing = Standing::new("False:NoTraffic", ["True", "Unknown", "False"], (0, 0));
-    install.until_stands(&cold, &nothing).await;
+    install.until_idle(&cold).await;
     install
         .until_leads_to(&past, "its pod", |all| {
             all.iter().all(|it| it.ip() != activator.ip)
@@ -53,6 +52,12 @@ async fn while_the_api_server_is_away_requests_go_on_nothing_is_scaled_and_then_
     }
     assert!(!waiting.is_finished(), "who waits goes on waiting");
     install.server.listen_again().await;
+    while !waiting.is_finished() {
+        for revision in [&calm, &past] {
+            assert_eq!(install.get(revision).await.status, 200);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let answer = waiting.await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
     for revision in [&calm, &past] {

@@ -175,7 +175,7 @@ async fn minimum_initial_scale_and_reachability_hold_as_knative_has_them() {
         .await;
     // The third begins with none, and that is enough.
     let nothing = Standing::new("False:NoTraffic", ["True", "Unknown", "False"], (0, 0));
-    install.until_stands(&none, &nothing).await;
+    install.until_idle(&none).await;
     let pods = install.server.list("Pod", "default");
     let of_none = |pod: &&std::sync::Arc<Value>| {
         pod["metadata"]["labels"]["serving.knative.dev/revision"] == none.name

@@ -35,6 +35,13 @@ impl Path {
     }
 }
 
+impl Path {
+    /// What the cluster tells of the path is old.
+    pub(super) fn tell_again(&mut self) {
+        self.settling.tell_again();
+    }
+}
+
 impl Watched {
     /// Whether `revision` is another one of the same name: the cluster remembered something of the
     /// one before, and nothing of this one.

@@ -98,6 +98,7 @@ fn picture(given: &Given) -> Result<Revision, String> {
         since: ago(given.active.for_ms),
         initialized: given.scale_target_initialized,
         way,
+        stale: false,
     };
     let built = revision("hello-00001")
         .reachability(reachability(&given.reachability)?)

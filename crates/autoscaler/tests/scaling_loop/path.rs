@@ -60,6 +60,7 @@ fn standing(activity: Activity, way: Option<Way>) -> Standing {
         since: SystemTime::now() - Duration::from_secs(3600),
         initialized: activity != Activity::New,
         way,
+        stale: false,
     }
 }
 

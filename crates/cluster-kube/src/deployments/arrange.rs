@@ -77,6 +77,7 @@ impl Arranger {
                 proxied_since: known,
                 public: None,
             }),
+            stale: false,
         };
         if self.desk.service(&filed.service_key()).is_none() {
             self.ensure(filed, &notes(&standing, path)).await?;

@@ -63,6 +63,7 @@ pub(crate) fn read(
         since: time(annotations, SINCE).unwrap_or(created),
         initialized: annotations.get(INITIALIZED).is_some_and(|is| is == "true"),
         way,
+        stale: false,
     }
 }
 
@@ -128,6 +129,7 @@ mod tests {
                     since: at(1_700_000_000_456),
                     initialized: activity == Activity::Active,
                     way: way.clone(),
+                    stale: false,
                 };
                 let notes = notes(&standing);
                 let written = notes

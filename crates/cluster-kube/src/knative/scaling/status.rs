@@ -33,7 +33,17 @@ pub(super) fn standing(
         since: since.or(created).map_or(SystemTime::UNIX_EPOCH, moment),
         initialized: condition(conditions, INITIALIZED).is_some_and(Condition::is_true),
         way: sks.and_then(|sks| way(pa, sks, domain)),
+        stale: is_stale(pa, sks),
     }
+}
+
+/// Whether the status says something else of the path than the path itself does by now. A status
+/// that says nothing of it yet is not stale.
+fn is_stale(pa: &PodAutoscaler, sks: Option<&ServerlessService>) -> bool {
+    let path = sks.filter(|sks| sks.status.private_service().is_some());
+    let is = path_ready(path);
+    let told = condition(&pa.status.conditions, PATH_READY);
+    told.is_some_and(|told| told.status != is.status || told.message != is.message)
 }
 
 fn activity(active: Option<&Condition>) -> Activity {

@@ -376,6 +376,10 @@ fn revision(id: &RevisionId, known: &Known, domain: &str) -> Option<Revision> {
     let target = &pa.spec.scale_target_ref.name;
     let workload = known.workload.as_ref();
     let workload = workload.filter(|workload| *workload.own.name == **target);
+    // Its Deployment is made before it, but may be seen after it. What is unknown is not scaled.
+    if workload.is_none() && pa.spec.scale_target_ref.kind == "Deployment" {
+        return None;
+    }
     Some(Revision {
         id: id.clone(),
         service: label(SERVICE),
