@@ -181,6 +181,8 @@ impl VirtualIp {
 /// ones, which stay with whom they were made to, as behind kube-proxy.
 pub(super) struct Load {
     asking: tokio::task::JoinHandle<Heard>,
+    /// How many have been answered, well or not.
+    ended: watch::Receiver<usize>,
     stop: watch::Sender<bool>,
 }
 
@@ -202,6 +204,7 @@ impl Load {
     /// Asks so often per second, if the machine is quick enough.
     pub(super) fn start(service: Service, host: &str, per_second: u32) -> Self {
         let (stop, mut stopped) = watch::channel(false);
+        let (tell, ended) = watch::channel(0);
         let host: Arc<str> = host.into();
         let asking = tokio::spawn(async move {
             let mut ticks = interval(Duration::from_secs(1) / per_second);
@@ -229,6 +232,7 @@ impl Load {
                     _ = looks.tick() => known = service.all(),
                     Some(ended) = asked.join_next() => {
                         let caller = heard.take(ended);
+                        tell.send_modify(|ended| *ended += 1);
                         kept.extend(caller.filter(|_| kept.len() < Self::KEPT));
                     }
                     _ = stopped.wait_for(|stopped| *stopped) => break,
@@ -239,7 +243,19 @@ impl Load {
             }
             heard
         });
-        Self { asking, stop }
+        Self {
+            asking,
+            ended,
+            stop,
+        }
+    }
+
+    /// Until so many more have been answered.
+    pub(super) async fn goes_on(&self, requests: usize) {
+        let mut ended = self.ended.clone();
+        let enough = *ended.borrow() + requests;
+        // A load that ended by a panic says so when it is stopped.
+        let _ = ended.wait_for(|ended| *ended >= enough).await;
     }
 
     /// Ends it; what was asked is still heard.
@@ -278,30 +294,41 @@ impl Heard {
     }
 }
 
-/// A connection, and whom it leads to.
-type Caller = (SocketAddr, Client);
+/// A connection, whom it leads to, and since when it rests.
+type Caller = (SocketAddr, Client, Instant);
+
+/// A connection that rested for so long may have been given up at the other end in this instant,
+/// and whoever asks over it without an answer asks again, as every HTTP client does (RFC 9112, 9.3.1).
+const RESTED: Duration = Duration::from_millis(900);
 
 /// One exchange, over the connection of `caller` if there is one and it is still open, else over a
 /// new one to `addr`. Returns the connection as well.
 async fn ask(caller: Option<Caller>, addr: SocketAddr, host: Arc<str>) -> Asked {
-    if let Some((addr, mut client)) = caller {
+    if let Some((addr, mut client, since)) = caller {
+        let rested = since.elapsed() >= RESTED;
         match timeout(PATIENCE, client.get(&host, "/")).await {
             // It was closed before anything was sent.
             Ok(Err(error)) if error.is_canceled() || error.is_closed() => {}
-            answer => return told((addr, client), answer),
+            Ok(Err(error)) if error.is_incomplete_message() && rested => {}
+            answer => return told(addr, client, answer),
         }
     }
     let mut client = Client::http1(addr).await;
     let answer = timeout(PATIENCE, client.get(&host, "/")).await;
-    told((addr, client), answer)
+    told(addr, client, answer)
 }
 
 type Asked = (Result<(), String>, Option<Caller>);
 
-fn told<E: Debug, L>(caller: Caller, answer: Result<Result<Answer, E>, L>) -> Asked {
-    let addr = caller.0;
+fn told<E: Debug, L>(
+    addr: SocketAddr,
+    client: Client,
+    answer: Result<Result<Answer, E>, L>,
+) -> Asked {
     let why = match answer {
-        Ok(Ok(answer)) if answer.status == 200 => return (Ok(()), Some(caller)),
+        Ok(Ok(answer)) if answer.status == 200 => {
+            return (Ok(()), Some((addr, client, Instant::now())));
+        }
         Ok(Ok(answer)) => format!("{:?}", answer.brief()),
         Ok(Err(error)) => format!("{error:?}"),
         Err(_) => "no answer".to_owned(),

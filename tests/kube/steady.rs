@@ -55,6 +55,7 @@ struct Stage {
     world: World,
     activator: Component,
     autoscaler: Component,
+    per_second: usize,
     load: Load,
 }
 
@@ -78,6 +79,7 @@ impl Stage {
             world,
             activator,
             autoscaler,
+            per_second: per_second as usize,
             load,
         }
     }
@@ -90,6 +92,11 @@ impl Stage {
                     it["metadata"]["annotations"][key] = (*value).into();
                 }
             });
+    }
+
+    /// What has happened meets as many requests as come in half a second.
+    async fn goes_on(&self) {
+        self.load.goes_on(self.per_second / 2).await;
     }
 
     async fn end(self) {
@@ -115,6 +122,7 @@ async fn flips(times: usize, rate: u32) {
                 |all| all.iter().all(|it| (it.ip() == activator) == proxied),
             )
             .await;
+        stage.goes_on().await;
     }
     stage.end().await;
 }
@@ -135,6 +143,7 @@ async fn rollouts(times: usize, rate: u32) {
             is_rolled_out(&it).then_some(())
         })
         .await;
+        stage.goes_on().await;
     }
     stage.end().await;
 }
@@ -156,6 +165,7 @@ async fn scale_ins(times: usize, rate: u32) {
             .world
             .until_pods("Deployment", "web", |now| now == pods)
             .await;
+        stage.goes_on().await;
     };
     for _ in 0..times {
         pods("3", 3).await;
@@ -185,11 +195,13 @@ async fn restarts(times: usize, rate: u32) {
             .program
             .ended()
             .await;
+        stage.goes_on().await;
     }
     for _ in 0..times {
         let ip = stage.autoscaler.ip;
         stage.autoscaler.program.stop().await;
         stage.autoscaler = world.autoscaler_at(ip).await;
+        stage.goes_on().await;
     }
     // It scales again.
     stage.annotate(&[(MIN, "2")]);
