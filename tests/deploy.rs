@@ -233,7 +233,7 @@ fn every_variable_is_read_by_the_program_that_it_is_set_for() {
                 activator(get);
             }
             "autoscaler" => {
-                penstock_autoscaler::env::Settings::read(get).unwrap();
+                penstock_autoscaler::env::Settings::read(get, "").unwrap();
             }
             other => panic!("whose variables does {other} have?"),
         }
@@ -271,7 +271,8 @@ fn ports_are_those_that_the_programs_take_and_services_lead_to_them() {
         named.into_iter().map(|it| it.1).collect::<Vec<_>>()
     });
     let set = environment(container(&deployments["autoscaler"]));
-    let takes = penstock_autoscaler::env::Settings::read(|name| set.get(name).cloned()).unwrap();
+    let takes =
+        penstock_autoscaler::env::Settings::read(|name| set.get(name).cloned(), "").unwrap();
     let declared = ports(container(&deployments["autoscaler"]));
     assert_eq!(declared["websocket"], u64::from(takes.stats.port()));
     assert_eq!(declared["metrics"], u64::from(takes.admin.port()));

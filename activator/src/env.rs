@@ -31,6 +31,7 @@ use penstock_relay::forward::Keep;
 use penstock_relay::tls::{BadVariable, Choices, Wanted, choices};
 use penstock_runtime::drain::Times;
 use penstock_runtime::observability;
+use penstock_runtime::resolver;
 use penstock_runtime::vars::{BadVars, Vars, go, parsed};
 use penstock_types::KubernetesVersion;
 
@@ -175,7 +176,7 @@ impl Settings {
         };
         let domain = vars.optional("CLUSTER_DOMAIN", "a DNS name", some);
         let domain = domain
-            .or_else(|| searched(around.resolv_conf))
+            .or_else(|| resolver::cluster_domain(around.resolv_conf))
             .unwrap_or_else(|| "cluster.local".to_owned());
         let keep = Keep {
             total: vars.read("MAX_IDLE_PROXY_CONNS", 1000, COUNT, count),
@@ -280,20 +281,6 @@ fn ports<G: Fn(&str) -> Option<String>>(vars: &mut Vars<G>) -> Ports {
         metrics_host: vars.text("METRICS_PROMETHEUS_HOST").unwrap_or_default(),
         metrics: own.unwrap_or(metrics),
     }
-}
-
-/// The domain of the cluster as the resolver searches it: what follows `svc.`.
-fn searched(resolv_conf: &str) -> Option<String> {
-    let lines = resolv_conf.lines();
-    let searches = lines.filter_map(|line| {
-        let (word, rest) = line.trim().split_once(char::is_whitespace)?;
-        (word == "search").then_some(rest)
-    });
-    searches
-        .flat_map(str::split_whitespace)
-        .find_map(|entry| entry.strip_prefix("svc."))
-        .map(|domain| domain.trim_end_matches('.').to_owned())
-        .filter(|domain| !domain.is_empty())
 }
 
 /// What was read of a listener's TLS; its mistakes go to `vars`.

@@ -22,7 +22,7 @@ pub(crate) fn run() -> Outcome {
     let (stats, admin): (u16, u16) = (number_from("STAGE_STATS")?, number_from("STAGE_ADMIN")?);
     let revisions = number_from("STAGE_REVISIONS")?;
     let policy = text_from("STAGE_POLICY");
-    let settings = Settings::read(|name| {
+    let get = |name: &str| {
         let value = match name {
             "POD_NAME" => "autoscaler",
             "POD_IP" => "127.0.0.1",
@@ -31,8 +31,8 @@ pub(crate) fn run() -> Outcome {
             _ => return None,
         };
         Some(value.to_owned())
-    });
-    let mut settings = settings.map_err(|bad| bad.to_string())?;
+    };
+    let mut settings = Settings::read(get, "").map_err(|bad| bad.to_string())?;
     let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     (settings.stats, settings.admin) = (at(stats), at(admin));
     runtime()?.block_on(async {

@@ -7,7 +7,7 @@
 //! | `STATEFUL_SERVICE_NAME` | none | Service of that StatefulSet; the two come together |
 //! | `STATEFUL_SERVICE_PROTOCOL`, `_PORT` | `http`, 80 | of the addresses that name its buckets |
 //! | `SYSTEM_NAMESPACE` | required | where ConfigMaps, leases and bucket Services are |
-//! | `CLUSTER_DOMAIN` | `cluster.local` | end of Service hosts |
+//! | `CLUSTER_DOMAIN` | of resolv.conf, else `cluster.local` | end of Service hosts |
 //! | `METRICS_PROMETHEUS_HOST`, `_PORT` | `0.0.0.0`, 9090 | metrics and `/explain` |
 //! | `PENSTOCK_LISTEN_HOST` | all addresses | of statistics and probes |
 //! | `PENSTOCK_STATS_PORT` | 8080 | statistics of activators, probes |
@@ -28,6 +28,7 @@ use std::path::PathBuf;
 
 use penstock_cluster::Leases;
 use penstock_runtime::observability::OTEL;
+use penstock_runtime::resolver;
 use penstock_runtime::vars::{BadVars, Vars, parsed};
 use penstock_scaling::bucket::{Identity, Ordinal};
 use penstock_types::KubernetesVersion;
@@ -121,12 +122,13 @@ pub struct NoBucket {
 }
 
 impl Settings {
-    /// Reads every variable through `get`: the environment in `main`, a map in tests.
+    /// Reads every variable through `get`: the environment in `main`, a map in tests. `resolv_conf` is
+    /// the text of `/etc/resolv.conf`; empty if there is none.
     ///
     /// # Errors
     ///
     /// All rejected variables together, so that one restart mends them all.
-    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, BadVars> {
+    pub fn read(get: impl Fn(&str) -> Option<String>, resolv_conf: &str) -> Result<Self, BadVars> {
         let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let host = |text: &str| match text {
             "" => Some(any),
@@ -147,12 +149,10 @@ impl Settings {
                 ip: ip.unwrap_or(any),
             },
             system_namespace: vars.required("SYSTEM_NAMESPACE", "a namespace", some),
-            cluster_domain: vars.read(
-                "CLUSTER_DOMAIN",
-                "cluster.local".to_owned(),
-                "a DNS name",
-                some,
-            ),
+            cluster_domain: vars
+                .optional("CLUSTER_DOMAIN", "a DNS name", some)
+                .or_else(|| resolver::cluster_domain(resolv_conf))
+                .unwrap_or_else(|| "cluster.local".to_owned()),
             admin: {
                 let host = vars.read("METRICS_PROMETHEUS_HOST", any, "an IP address", host);
                 let port = vars.read("METRICS_PROMETHEUS_PORT", 9090, "a port", parsed);
@@ -304,10 +304,11 @@ mod tests {
     use super::*;
 
     fn read(set: &[(&str, &str)]) -> Result<Settings, BadVars> {
-        Settings::read(|name| {
+        let get = |name: &str| {
             let found = set.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
-        })
+        };
+        Settings::read(get, "")
     }
 
     const GOOD: [(&str, &str); 3] = [
@@ -315,6 +316,21 @@ mod tests {
         ("POD_IP", "1.2.3.4"),
         ("SYSTEM_NAMESPACE", "knative-serving"),
     ];
+
+    #[test]
+    fn the_domain_is_the_variable_or_what_the_resolver_searches() {
+        for (variable, want) in [(None, "searched"), (Some("own"), "own")] {
+            let get = |name: &str| match name {
+                "CLUSTER_DOMAIN" => variable.map(str::to_owned),
+                name => GOOD
+                    .iter()
+                    .find(|it| it.0 == name)
+                    .map(|it| it.1.to_owned()),
+            };
+            let settings = Settings::read(get, "search svc.searched").unwrap();
+            assert_eq!(settings.cluster_domain, want);
+        }
+    }
 
     #[test]
     fn case_106_the_identity_comes_from_the_pod() {

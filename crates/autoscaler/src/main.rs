@@ -4,10 +4,15 @@
 
 #![forbid(unsafe_code)]
 
+use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use penstock_autoscaler::env::Settings;
+
+fn resolv_conf() -> String {
+    fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
+}
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
@@ -15,7 +20,7 @@ fn main() -> ExitCode {
             let _ = writeln!(io::stdout(), "autoscaler {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
-        _ => match Settings::read(variable) {
+        _ => match Settings::read(variable, &resolv_conf()) {
             Ok(settings) => run(settings),
             Err(bad) => fail(&bad.to_string()),
         },

@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod observability;
 pub mod otlp;
 pub mod request_log;
+pub mod resolver;
 pub mod seldom;
 pub mod signal;
 pub mod trace;

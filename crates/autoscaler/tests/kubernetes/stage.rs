@@ -54,11 +54,11 @@ pub(crate) fn settings(server: &ApiServer, name: &str, more: &[(&str, &str)]) ->
         ("PENSTOCK_STATS_PORT", "0"),
         ("KUBECONFIG", kubeconfig.as_str()),
     ];
-    Settings::read(|name| {
+    let get = |name: &str| {
         let found = more.iter().chain(&set).find(|(known, _)| *known == name);
         found.map(|(_, value)| (*value).to_owned())
-    })
-    .unwrap()
+    };
+    Settings::read(get, "").unwrap()
 }
 
 /// A file of its own with this text.

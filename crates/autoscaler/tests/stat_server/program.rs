@@ -28,7 +28,7 @@ fn settings() -> Settings {
         let found = set.iter().find(|(known, _)| *known == name);
         found.map(|(_, value)| (*value).to_owned())
     };
-    Settings::read(get).unwrap()
+    Settings::read(get, "").unwrap()
 }
 
 async fn page(addr: std::net::SocketAddr, path: &str) -> String {
