@@ -87,6 +87,8 @@ async fn one_by_one(world: &World) -> Outcome<(Vec<f64>, Vec<f64>)> {
 
 /// Whole cold starts in a second.
 async fn all_at_once(world: &World) -> Outcome<f64> {
+    world.server.forget_calls();
+    let before = world.cpu();
     let begun = Instant::now();
     let mut asked = JoinSet::new();
     for number in WOKEN..2 * WOKEN {
@@ -97,7 +99,18 @@ async fn all_at_once(world: &World) -> Outcome<f64> {
     }
     #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
     let all = WOKEN as f64;
-    Ok(all / begun.elapsed().as_secs_f64())
+    let took = begun.elapsed().as_secs_f64();
+    let calls = world.server.count_calls(|_| true);
+    let per = |now: Duration, then: Duration| now.saturating_sub(then).as_secs_f64() * 1000.0 / all;
+    let now = world.cpu();
+    println!(
+        "| of each, processor time of API server, activator, autoscaler; calls of the API | {:.1} ms, {:.1} ms, {:.1} ms; {:.1} |",
+        per(now[0], before[0]),
+        per(now[1], before[1]),
+        per(now[2], before[2]),
+        f64::from(u32::try_from(calls).unwrap_or(u32::MAX)) / all,
+    );
+    Ok(all / took)
 }
 
 /// Milliseconds from the start of a new autoscaler to the PATCH for one who waits already.

@@ -124,7 +124,7 @@ fn family(pid: u32) -> Vec<u32> {
 }
 
 /// The scheduler's account, in nanoseconds, of all threads.
-fn cpu_of(pid: u32) -> Duration {
+pub(crate) fn cpu_of(pid: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"));
     let nanos = tasks.into_iter().flatten().flatten().filter_map(|task| {
         let text = fs::read_to_string(task.path().join("schedstat")).ok()?;

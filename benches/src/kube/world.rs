@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::PATIENCE;
-use crate::process::{Outcome, Running, program};
+use crate::process::{Outcome, Running, cpu_of, program};
 
 const SYSTEM: &str = "penstock-system";
 /// Addresses of the two programs, which are no pod's.
@@ -116,6 +116,16 @@ impl World {
             autoscaler,
         } = &self.processes;
         (of(activator), autoscaler.as_ref().map_or(0, of))
+    }
+
+    /// Processor time so far: of this process without the others, of activator and autoscaler.
+    pub(super) fn cpu(&self) -> [Duration; 3] {
+        let Processes {
+            activator,
+            autoscaler,
+        } = &self.processes;
+        let theirs = autoscaler.as_ref().map_or(Duration::ZERO, Running::cpu);
+        [cpu_of(std::process::id()), activator.cpu(), theirs]
     }
 
     /// Ends the autoscaler by SIGTERM.

@@ -26,18 +26,19 @@ pub(super) fn list(
     let page = Page::of(store, call)?;
     let all: BTreeMap<Key, Arc<Value>>;
     let mut chosen: Box<dyn Iterator<Item = (&Key, &Arc<Value>)>>;
-    if page.version == store.version() {
+    let mut since = store.since(page.version);
+    if !since.any(|change| change.concerns(kind, &call.namespace)) {
         chosen = Box::new(store.objects(kind, &call.namespace));
     } else {
         all = store.objects_at(kind, &call.namespace, page.version);
         chosen = Box::new(all.iter());
     }
-    chosen = Box::new(chosen.filter(|(_, object)| selector.matches(object)));
     if let Some(after) = &page.after {
         chosen = Box::new(
             chosen.filter(move |(key, _)| (&key.namespace, &key.name) > (&after.0, &after.1)),
         );
     }
+    chosen = Box::new(chosen.filter(|(_, object)| selector.matches(object)));
     let mut metadata = json!({ "resourceVersion": page.version.to_string() });
     let mut objects: Vec<(&Key, &Arc<Value>)> = chosen.collect();
     if page.limit > 0 && objects.len() > page.limit {

@@ -51,6 +51,8 @@ pub(super) struct Store {
     uids: HashSet<String>,
     /// What names whom as its owner, by the owner's uid.
     owned: HashMap<String, BTreeSet<Key>>,
+    /// The Services that choose pods, by their namespace.
+    choosing: HashMap<String, BTreeSet<Key>>,
     history: VecDeque<Change>,
     version: u64,
     /// Changes up to this one are forgotten.
@@ -66,6 +68,7 @@ impl Store {
             entries: BTreeMap::new(),
             uids: HashSet::new(),
             owned: HashMap::new(),
+            choosing: HashMap::new(),
             history: VecDeque::new(),
             version: 1000, // 0 means "any" in a request, and no cluster is that young
             compacted: 1000,
@@ -183,6 +186,12 @@ impl Store {
             .unwrap_or_default()
     }
 
+    /// The Services with a selector in a namespace. Thousands have none, and every change of a pod
+    /// asks for them.
+    pub(super) fn choosing(&self, namespace: &str) -> impl Iterator<Item = &Key> {
+        self.choosing.get(namespace).into_iter().flatten()
+    }
+
     /// Whether an object has this uid.
     pub(super) fn is_alive(&self, uid: &str) -> bool {
         self.uids.contains(uid)
@@ -233,6 +242,7 @@ impl Store {
             let owner = text(owner, "/uid").to_owned();
             self.owned.entry(owner).or_default().insert(key.clone());
         }
+        self.note_choice(&key, Some(&object));
         self.remember(Change {
             version,
             key,
@@ -251,6 +261,7 @@ impl Store {
         managers: Managers,
     ) -> Arc<Value> {
         let object = Arc::new(object);
+        self.note_choice(key, Some(&object));
         if let Some(entry) = self.entries.get_mut(key) {
             entry.object = Arc::clone(&object);
             entry.managers = managers;
@@ -266,6 +277,7 @@ impl Store {
     pub(super) fn remove(&mut self, key: &Key) -> Option<Arc<Value>> {
         let before = self.entries.remove(key)?.object;
         self.disown(key, &before);
+        self.note_choice(key, None);
         self.uids.remove(text(&before, "/metadata/uid"));
         let version = self.tick();
         let mut told = Value::clone(&before);
@@ -279,6 +291,19 @@ impl Store {
             told: Arc::clone(&told),
         });
         Some(told)
+    }
+
+    fn note_choice(&mut self, key: &Key, object: Option<&Value>) {
+        if key.kind.plural != "services" || !key.kind.group.is_empty() {
+            return;
+        }
+        let selector = object.and_then(|object| object.pointer("/spec/selector")?.as_object());
+        if selector.is_some_and(|selector| !selector.is_empty()) {
+            let chooses = self.choosing.entry(key.namespace.clone()).or_default();
+            chooses.insert(key.clone());
+        } else if let Some(chooses) = self.choosing.get_mut(&key.namespace) {
+            chooses.remove(key);
+        }
     }
 
     fn disown(&mut self, key: &Key, object: &Value) {

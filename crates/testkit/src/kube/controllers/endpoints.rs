@@ -33,14 +33,13 @@ fn chooses(selector: &Map<String, Value>, pod: &Value) -> bool {
 
 /// The Services that choose a pod.
 pub(super) fn services_of(store: &Store, pod: &Value) -> Vec<Key> {
-    let Some(kind) = store.kind_named("Service") else {
-        return Vec::new();
-    };
-    let services = store.objects(kind, text(pod, "/metadata/namespace"));
-    services
-        .filter(|(_, service)| selector(service).is_some_and(|selector| chooses(selector, pod)))
-        .map(|(key, _)| key.clone())
-        .collect()
+    let choosing = store.choosing(text(pod, "/metadata/namespace"));
+    let chosen = choosing.filter(|key| {
+        let service = store.object(key);
+        let selector = service.and_then(|service| selector(service));
+        selector.is_some_and(|selector| chooses(selector, pod))
+    });
+    chosen.cloned().collect()
 }
 
 /// Brings what says where a Service's pods are up to date.
