@@ -1,8 +1,8 @@
 //! Deleting objects, and what goes with them.
 //!
 //! Approximated: deletion in the foreground is deletion in the background; a dependant goes as
-//! soon as none of its owners is alive, in the same moment. An object created with an owner
-//! that never was stays.
+//! soon as none of its owners is alive, in the same moment, also if they were gone when it was made.
+//! An object created with an owner that never was stays.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -118,6 +118,19 @@ pub(super) fn take_away(store: &mut Store, key: &Key) -> Option<Arc<Value>> {
     }
     close_namespace(store, &key.namespace);
     Some(gone)
+}
+
+/// Removes an object whose owners were all gone when it was made.
+pub(super) fn bury(store: &mut Store, key: &Key) {
+    let all_gone = store.object(key).is_some_and(|object| {
+        let owners = list(object, "/metadata/ownerReferences");
+        let gone = |owner: &Value| store.is_buried(text(owner, "/uid"));
+        !owners.is_empty() && owners.iter().all(gone)
+    });
+    if all_gone {
+        // One that is gone by now needs no deletion.
+        let _ = delete(store, key, &Deletion::default());
+    }
 }
 
 /// Removes a namespace that is leaving and empty.

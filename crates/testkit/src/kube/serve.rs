@@ -224,6 +224,8 @@ fn act(
             }
             check_media(call)?;
             let made = write::create(store, kind, &call.namespace, document?, &writer(call))?;
+            let name = text(&made, "/metadata/name").to_owned();
+            deletes::bury(store, &Key { name, ..key });
             Ok((StatusCode::CREATED, shown(&made)))
         }
         (&Method::PUT, false) => {
@@ -239,6 +241,7 @@ fn act(
         (&Method::PATCH, false) => {
             let (object, made) = patch(store, &key, part, call, document)?;
             let code = if made {
+                deletes::bury(store, &key);
                 StatusCode::CREATED
             } else {
                 StatusCode::OK

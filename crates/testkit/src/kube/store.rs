@@ -49,6 +49,8 @@ pub(super) struct Store {
     entries: BTreeMap<Key, Entry>,
     /// Which uids are alive.
     uids: HashSet<String>,
+    /// Which have been.
+    buried: HashSet<String>,
     /// What names whom as its owner, by the owner's uid.
     owned: HashMap<String, BTreeSet<Key>>,
     /// The Services that choose pods, by their namespace.
@@ -67,6 +69,7 @@ impl Store {
             kinds: KINDS.iter().collect(),
             entries: BTreeMap::new(),
             uids: HashSet::new(),
+            buried: HashSet::new(),
             owned: HashMap::new(),
             choosing: HashMap::new(),
             history: VecDeque::new(),
@@ -197,6 +200,11 @@ impl Store {
         self.uids.contains(uid)
     }
 
+    /// Whether an object had this uid, and is gone.
+    pub(super) fn is_buried(&self, uid: &str) -> bool {
+        !self.uids.contains(uid) && self.buried.contains(uid)
+    }
+
     /// Changes after `version`, oldest first.
     pub(super) fn since(&self, version: u64) -> impl DoubleEndedIterator<Item = &Change> {
         let first = self
@@ -278,7 +286,9 @@ impl Store {
         let before = self.entries.remove(key)?.object;
         self.disown(key, &before);
         self.note_choice(key, None);
-        self.uids.remove(text(&before, "/metadata/uid"));
+        if let Some(uid) = self.uids.take(text(&before, "/metadata/uid")) {
+            self.buried.insert(uid);
+        }
         let version = self.tick();
         let mut told = Value::clone(&before);
         metadata(&mut told).insert("resourceVersion".to_owned(), version.to_string().into());

@@ -3,6 +3,7 @@
 mod client;
 mod controllers;
 mod hostile;
+mod owners;
 mod replay;
 mod watching;
 mod wire;

@@ -411,47 +411,6 @@ async fn an_object_with_finalizers_stays_until_they_are_gone() {
 }
 
 #[tokio::test]
-async fn what_has_no_owner_left_goes_with_the_last_one() {
-    let server = ApiServer::start().await;
-    let owner = |object: &Value| {
-        json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "name": object["metadata"]["name"], "uid": object["metadata"]["uid"],
-        })
-    };
-    let (a, b) = (
-        server.put(config_map("a", &json!({}))),
-        server.put(config_map("b", &json!({}))),
-    );
-    let mut both = config_map("both", &json!({}));
-    both["metadata"]["ownerReferences"] = json!([owner(&a), owner(&b)]);
-    let both = server.put(both);
-    let mut below = config_map("below", &json!({}));
-    below["metadata"]["ownerReferences"] = json!([owner(&both)]);
-    server.put(below);
-    server.delete("ConfigMap", "default", "a");
-    assert!(server.get("ConfigMap", "default", "below").is_some());
-    server.delete("ConfigMap", "default", "b");
-    assert!(server.get("ConfigMap", "default", "both").is_none());
-    assert!(server.get("ConfigMap", "default", "below").is_none());
-}
-
-#[tokio::test]
-async fn orphans_stay_without_their_owner() {
-    let server = ApiServer::start().await;
-    let a = server.put(config_map("a", &json!({})));
-    let mut child = config_map("child", &json!({}));
-    child["metadata"]["ownerReferences"] = json!([{
-        "apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": a["metadata"]["uid"],
-    }]);
-    server.put(child);
-    let orphan = json!({ "propagationPolicy": "Orphan" });
-    ask(&server, "DELETE", &format!("{MAPS}/a"), JSON, &orphan).await;
-    let child = server.get("ConfigMap", "default", "child").unwrap();
-    assert_eq!(at(&child, "/metadata/ownerReferences"), &json!([]));
-}
-
-#[tokio::test]
 async fn a_namespace_takes_everything_in_it_along_and_waits_for_finalizers() {
     let server = ApiServer::start().await;
     let within = |name: &str| {
