@@ -46,8 +46,12 @@ async fn a_revision_goes_to_zero_comes_back_grows_leaves_the_path_and_is_deleted
     let server = &install.server;
     let at_activator = |all: &[SocketAddr]| all.iter().all(|it| it.ip() == activator.ip);
     let at_pods = |all: &[SocketAddr]| all.iter().all(|it| it.ip() != activator.ip);
-    // Room for three more than there are: only three pods at rest have it.
-    let hello = Revision::new("hello-00001").with("target-burst-capacity", "3");
+    // Room for six more than there are: only three pods at rest have it, and not even five while six
+    // are being answered. A panic window of a second would be empty whenever no report comes between
+    // two ticks, and pods look idle then.
+    let hello = Revision::new("hello-00001")
+        .with("target-burst-capacity", "6")
+        .with("panic-window-percentage", "50");
     install.deploy(&hello);
 
     // It begins with one pod, which is not enough to do without an activator.
@@ -65,7 +69,7 @@ async fn a_revision_goes_to_zero_comes_back_grows_leaves_the_path_and_is_deleted
     );
     let metric = server.get("Metric", "default", hello.name).unwrap();
     assert_eq!(metric["spec"]["stableWindow"], 6_000_000_000_i64);
-    assert_eq!(metric["spec"]["panicWindow"], 1_000_000_000_i64);
+    assert_eq!(metric["spec"]["panicWindow"], 3_000_000_000_i64);
     assert_eq!(metric["spec"]["scrapeTarget"], "hello-00001-private");
     let pa = server.get("PodAutoscaler", "default", hello.name).unwrap();
     assert_eq!(pa["status"]["serviceName"], "hello-00001");
